@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.api.values import file_name, names, positive
 
-from .options import DIRECTORY, Listed, add_shared, add_tables
+from .options import DIRECTORY, Listed, Options, add_shared, add_tables
+
+if TYPE_CHECKING:
+    from lab.hosts.links import Reach
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,19 +30,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST[,HOST...]",
         help="host, user@host or user@host:port; local is this machine, local:1,local:2 is it twice",
     )
-    add("--hosts-file", type=file_name, metavar="FILE", help="a file with a host on each line; # begins a comment")
+    add_hosts(parser)
     add("--dir", **{**DIRECTORY, "required": True, "help": "the shared directory, by its name on the hosts"})
-    add("--python", default="", metavar="PATH", help="the Python of the hosts, 3.11 or later (python3)")
-    add("--ssh-config", type=file_name, metavar="FILE", help="of ssh, instead of ~/.ssh/config")
     add("--timeout", type=positive, default=10.0, metavar="S", help="the longest that one answer may take (10)")
     add_tables(parser)
     add_shared(parser, "json", "save")
 
 
+def add_hosts(group: Options) -> None:
+    """Add which hosts a command is to use, and how they are reached; `reach_of` reads these options."""
+    add = group.add_argument
+    add(
+        "--hosts",
+        action=Listed,
+        type=names,
+        default=[],
+        metavar="HOST[,HOST...]",
+        help="the hosts: host, user@host or user@host:port; local is this machine",
+    )
+    add("--hosts-file", type=file_name, metavar="FILE", help="a file with a host on each line; # begins a comment")
+    add("--python", default="", metavar="PATH", help="the Python of the hosts, 3.11 or later (python3)")
+    add("--ssh-config", type=file_name, metavar="FILE", help="of ssh, instead of ~/.ssh/config")
+
+
+def reach_of(arguments: argparse.Namespace) -> Reach | None:
+    """Return the hosts of `add_hosts` and how to reach them; None where none is named: this process alone.
+
+    Raises UsageError for what is no host, and for a file that cannot be read.
+    """
+    texts = list(dict.fromkeys([*arguments.hosts, *_listed(arguments.hosts_file)]))
+    if not texts:
+        return None
+    from lab.hosts.gateways import HostName
+    from lab.hosts.links import Reach
+
+    return Reach(tuple(HostName.read(text) for text in texts), arguments.python, str(arguments.ssh_config or ""))
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Ask the hosts, save, print."""
     from lab.errors import UsageError
-    from lab.hosts.links import HostName
     from lab.hosts.survey import survey
     from lab.processes import stops_interrupt
     from lab.records import HostsOptions
@@ -47,22 +78,21 @@ def run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     check_format(arguments.format)
-    texts = list(dict.fromkeys([*arguments.hosts, *_listed(arguments.hosts_file)]))
+    reach = reach_of(arguments)
     if not arguments.dir.is_absolute():
         raise UsageError(f"--dir {arguments.dir}: give the whole path, as it is on the hosts")
-    if not texts:
+    if not reach:
         raise UsageError("which hosts? Give them, as in lab hosts a,b --dir /mnt/share")
     options = HostsOptions(
-        hosts=texts,
+        hosts=[host.text for host in reach.hosts],
         directory=str(arguments.dir),
-        python=arguments.python,
-        ssh_config=str(arguments.ssh_config or ""),
+        python=reach.python,
+        ssh_config=reach.ssh_config,
         timeout_s=arguments.timeout,
     )
-    found = [HostName.read(text) for text in texts]
     with Documents("hosts", arguments) as documents:
         with stops_interrupt():
-            done = survey(options, found)
+            done = survey(options, reach)
         return documents.finish(done)
 
 

@@ -13,9 +13,9 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from lab.host.environment import mounts_of
@@ -40,7 +40,8 @@ def main() -> None:
 def answered(request: dict[str, Any]) -> dict[str, Any]:
     """Do what is asked for and return the answer."""
     try:
-        return WORK[request.pop("do")](**request)
+        answer: dict[str, Any] = resolve_name(WORK[request.pop("do")])(**request)
+        return answer
     except OSError as error:
         return {"error": error.strerror or str(error)}
     except Exception as error:  # a fault of the lab: whoever asked names the host
@@ -94,5 +95,10 @@ def remove(path: str) -> dict[str, Any]:
     return {}
 
 
-WORK: dict[str, Callable[..., dict[str, Any]]] = {"about": about, "show": show, "find": find, "remove": remove}
-"""What can be asked for; `do` is the name."""
+WORK = {
+    "about": "lab.hosts.keeper:about",
+    "show": "lab.hosts.keeper:show",
+    "find": "lab.hosts.keeper:find",
+    "remove": "lab.hosts.keeper:remove",
+}
+"""What can be asked for; `do` is the name. Its module is imported when it is first asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -14,17 +14,17 @@ from lab.records import Host, Hosts, HostsOptions
 from lab.records.hosts import SEEN_S
 
 from .clocks import offset
-from .links import HostError, HostName, Link, connected
+from .links import HostError, Link, Reach, connected
 
 PINGS = 60
 Answered = Callable[[Host, dict[str, Any]], Host]
 
 
-def survey(options: HostsOptions, names: Sequence[HostName]) -> Hosts:
+def survey(options: HostsOptions, reach: Reach) -> Hosts:
     """Ask the hosts and return what they say; a host that fails has its `trouble`, and the others go on."""
     start = RunStart()
-    with connected(names, options.python, options.ssh_config, options.timeout_s) as links:
-        asked = _Survey(options, links)
+    with connected(reach, options.timeout_s) as links:
+        asked = Survey(links, options.directory, options.timeout_s)
         try:
             asked.perform()
             interrupted = False
@@ -43,12 +43,12 @@ def survey(options: HostsOptions, names: Sequence[HostName]) -> Hosts:
     )
 
 
-class _Survey:
-    """The hosts as far as they are known, and the links to those that still answer."""
+class Survey:
+    """The hosts as far as they are known, by name, and the links to those that still answer."""
 
-    def __init__(self, options: HostsOptions, links: dict[str, Link | HostError]) -> None:
-        self._options = options
-        self._links = {name: link for name, link in links.items() if isinstance(link, Link)}
+    def __init__(self, links: Mapping[str, Link | HostError], directory: str, timeout_s: float) -> None:
+        self._directory, self._timeout_s = directory, timeout_s
+        self.links = {name: link for name, link in links.items() if isinstance(link, Link)}
         self.hosts = {
             name: Host(name=name, trouble=_without_name(name, link) if isinstance(link, HostError) else "")
             for name, link in links.items()
@@ -62,19 +62,19 @@ class _Survey:
             first = boots.setdefault(answer.pop("boot"), host.name)
             return replace(host, **answer, same_kernel_as="" if first == host.name else first)
 
-        self._ask_all("about", about, directory=self._options.directory)
+        self._ask_all("about", about, directory=self._directory)
         self._clocks()
         self._one_filesystem()
 
     def _ask_all(self, do: str, answered: Answered, more_s: float = 0.0, **arguments: object) -> None:
         """Ask all hosts at once, and take their answers one after the other."""
-        links = list(self._links.items())
+        links = list(self.links.items())
         for name, link in links:
             with self._trying(name):
                 link.ask(do, **arguments)
         for name, link in links:
             with self._trying(name):
-                answer = link.answer(self._options.timeout_s + more_s)
+                answer = link.answer(self._timeout_s + more_s)
                 self.hosts[name] = answered(self.hosts[name], answer)
 
     @contextmanager
@@ -85,12 +85,12 @@ class _Survey:
         except HostError as error:
             if not self.hosts[name].trouble:
                 self.hosts[name] = replace(self.hosts[name], trouble=_without_name(name, error))
-            self._links.pop(name, None)
+            self.links.pop(name, None)
 
     def _clocks(self) -> None:
-        for name, link in list(self._links.items()):
+        for name, link in list(self.links.items()):
             with self._trying(name):
-                found = offset([link.ping(self._options.timeout_s) for _ in range(PINGS)])
+                found = offset([link.ping(self._timeout_s) for _ in range(PINGS)])
                 self.hosts[name] = replace(
                     self.hosts[name],
                     round_trip_ns=found.round_trip,
@@ -100,14 +100,14 @@ class _Survey:
 
     def _one_filesystem(self) -> None:
         """Let the first host write a file, and look for it on all."""
-        if len(self._links) < 2:
+        if len(self.links) < 2:
             return
         content = secrets.token_hex(16)
-        path = str(PurePosixPath(self._options.directory, f"lab-hosts-{content[:12]}"))
-        name, first = next(iter(self._links.items()))
+        path = str(PurePosixPath(self._directory, f"lab-hosts-{content[:12]}"))
+        name, first = next(iter(self.links.items()))
         with self._trying(name):
             first.ask("show", path=path, content=content)
-            first.answer(self._options.timeout_s)
+            first.answer(self._timeout_s)
             try:
                 self._ask_all(
                     "find", lambda host, answer: replace(host, sees=answer["found"]), SEEN_S,
@@ -115,7 +115,7 @@ class _Survey:
                 )  # fmt: skip
             finally:
                 first.ask("remove", path=path)
-                first.answer(self._options.timeout_s)
+                first.answer(self._timeout_s)
 
 
 def _without_name(name: str, error: HostError) -> str:

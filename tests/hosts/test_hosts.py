@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from lab.errors import UsageError
 from lab.hosts import survey
 from lab.hosts.clocks import offset
-from lab.hosts.links import HostError, HostName, Link, connected
+from lab.hosts.gateways import HostName
+from lab.hosts.links import HostError, Link, Reach, connected
 from lab.records import HostsOptions, Mount
 from lab.report.text.check import conclusion
 from lab.report.text.hosts import REPORT
@@ -96,10 +97,8 @@ def surveyed_soon(shared: str, path: str, timeout_s: float = 60.0) -> dict[str, 
     """The document of hosts a and b, where what one wrote has half a second to be seen on the other."""
     os.environ["PATH"] = path
     vars(survey)["SEEN_S"] = 0.5
-    names = [HostName.read(name) for name in "ab"]
-    done = survey.survey(
-        HostsOptions(hosts=["a", "b"], directory=shared, python=sys.executable, timeout_s=timeout_s), names
-    )
+    reach = Reach(tuple(HostName.read(name) for name in "ab"), sys.executable)
+    done = survey.survey(HostsOptions(hosts=["a", "b"], directory=shared, timeout_s=timeout_s), reach)
     return {
         "one": done.is_one_filesystem,
         "code": REPORT.exit_code(done),
@@ -137,7 +136,7 @@ def test_a_mount_that_stops_answering_on_one_host_is_named_and_the_other_host_go
 
 def ended_keeper() -> str:
     """What is said where the keeper of a host is killed."""
-    with connected([LOCAL], "", "", 60.0) as links:
+    with connected(Reach((LOCAL,)), 60.0) as links:
         link = links["local"]
         assert isinstance(link, Link)
         link.ask("about", directory="/")

@@ -1,0 +1,151 @@
+"""Reach hosts by execnet: a gateway to each, over the user's own ssh, and an agent behind it.
+
+Nothing is needed on a host but Python; the lab comes with the connection. A host that cannot be reached is told from
+the others, which go on.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import re
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lab.errors import UsageError
+from lab.processes import Descendants
+
+from . import agent
+
+if TYPE_CHECKING:
+    import execnet
+
+LOCAL = "local"
+"""The name of a host that is this machine, without ssh; local:1 and local:2 are two of them."""
+
+LEAST_PYTHON = (3, 11)
+GONE_S = 2.0
+"""An agent that is told to end has ended within this time, or its ssh is killed."""
+
+
+class HostName(NamedTuple):
+    """A host as the user names it, [user@]host[:port], and the same without the user: what is shown and kept."""
+
+    text: str
+    address: str
+    port: str
+
+    @property
+    def label(self) -> str:
+        """Return the name without the user."""
+        return self.text.rpartition("@")[2]
+
+    @property
+    def ssh(self) -> str:
+        """Return the command that connects to it by hand."""
+        return f"ssh {f'-p {self.port} ' if self.port else ''}{self.address}"
+
+    @classmethod
+    def read(cls, text: str) -> HostName:
+        """Read one name. Raises UsageError for what is none."""
+        found = re.fullmatch(
+            r"((?:[^\s@:/]+@)?(?:[^\s@:/\[\]]+|\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]))(?::([0-9]{1,5}))?", text
+        )
+        if not found or text.startswith("-"):
+            raise UsageError(f"{text!r} is no host; give it as host, user@host or user@host:port")
+        return cls(text, found[1].replace("[", "").replace("]", ""), found[2] or "")
+
+    def gateway(self, python: str, ssh_config: str) -> str:
+        """Return execnet's specification of a gateway to it."""
+        if self.address == LOCAL:
+            return f"popen//python={python or sys.executable}"
+        port = f"-p {self.port} " if self.port else ""
+        config = f"//ssh_config={ssh_config}" if ssh_config else ""
+        # No question can be answered here: a host that would ask for a password is one that cannot be reached.
+        return f"ssh=-o BatchMode=yes -o ConnectTimeout=10 {port}{self.address}//python={python or 'python3'}{config}"
+
+
+class Channel:
+    """An execnet channel to an agent, as a `Transport`."""
+
+    def __init__(self, gateway: execnet.Gateway, archive: bytes) -> None:
+        self._channel = gateway.remote_exec(agent)
+        self._channel.send(archive)
+
+    def listen(self, hear: Callable[[tuple[Any, ...]], None]) -> None:
+        """Call this for each message that comes, in a thread of execnet's own; the last is ("closed",)."""
+        self._channel.setcallback(hear, endmarker=("closed",))
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Send a message. Raises OSError where the connection is gone."""
+        self._channel.send(message)
+
+
+@contextmanager
+def gateways(
+    names: Sequence[HostName], python: str, ssh_config: str, timeout_s: float
+) -> Iterator[dict[str, Channel | str]]:
+    """Connect to the hosts at once; yield the channel to the agent of each, by its label, or why there is none.
+
+    At the end the agents and all that they started are gone.
+    """
+    import execnet
+
+    archive = packed()
+    found: dict[str, Channel | str] = {}
+    groups = [execnet.Group() for _ in names]
+    answers: queue.SimpleQueue[tuple[HostName, Channel | str]] = queue.SimpleQueue()
+
+    def connect(name: HostName, group: execnet.Group) -> None:
+        answers.put((name, _opened(name, group, name.gateway(python, ssh_config), archive)))
+
+    with Descendants():
+        for name, group in zip(names, groups, strict=True):
+            threading.Thread(target=connect, args=(name, group), daemon=True).start()
+        deadline = time.monotonic() + timeout_s
+        for _ in names:
+            try:
+                name, channel = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            found[name.label] = channel
+        late = {name.label: f"no connection in {timeout_s:g} s" for name in names if name.label not in found}
+        try:
+            yield {name.label: (found | late)[name.label] for name in names}
+        finally:
+            for name, group in zip(names, groups, strict=True):
+                if name.label not in late:
+                    group.terminate(timeout=GONE_S)
+
+
+def _opened(name: HostName, group: execnet.Group, gateway: str, archive: bytes) -> Channel | str:
+    """Return the channel to the agent of a host, or why there is none."""
+    from execnet.gateway_bootstrap import HostNotFound
+
+    try:
+        opened = group.makegateway(gateway)
+        version = opened.remote_exec("import sys; channel.send(tuple(sys.version_info[:3]))").receive()
+        if version[:2] < LEAST_PYTHON:
+            at_least, has = (".".join(map(str, each)) for each in (LEAST_PYTHON, version))
+            return f"Python {has} there, and the lab needs {at_least}; give --python PATH"
+        return Channel(opened, archive)
+    except HostNotFound:
+        return f"ssh cannot connect without a question; try: {name.ssh} true"
+    except (EOFError, OSError):
+        return f"no Python there under that name; give --python PATH, or try: {name.ssh}"
+
+
+def packed() -> bytes:
+    """Return the lab as a zip archive: what a keeper imports, without what was compiled here."""
+    content = io.BytesIO()
+    root = Path(__file__).parents[1]
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(root.rglob("*.py")):
+            archive.write(path, Path("lab", path.relative_to(root)))
+    return content.getvalue()
