@@ -17,7 +17,7 @@ STARTS_THREADS_OR_HANDLERS = {
     "threading", "random", "psutil", "tabulate", "msgspec", "rich", "concurrent.futures", "matplotlib", "numpy",
 }  # fmt: skip
 ONLY_FOR_PROGRAMS = {"socket", "selectors", "shlex", "lab.locking.observer", "lab.racing.programs.watch"}
-SLOW_TO_IMPORT = {"psutil", "tabulate", "msgspec", "rich", "greenlet", "lab.racing", "lab.report"}
+SLOW_TO_IMPORT = {"psutil", "tabulate", "msgspec", "rich", "greenlet", "lab.racing", "lab.records", "lab.report"}
 
 SYSTEM = {"os", "posix", "pathlib", "mmap", "fcntl", "signal", "socket", "subprocess", "threading", "multiprocessing"}
 

@@ -11,7 +11,6 @@ from itertools import product, zip_longest
 from math import ceil, inf
 from pathlib import Path
 from time import monotonic
-from typing import get_args
 
 from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
 from lab.host.environment import RunStart, anonymous_text, environment
@@ -28,6 +27,7 @@ from lab.processes.namespaces import refused_namespaces
 from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
+from lab.scenario.base import VERDICTS
 
 from .faults import NONE, Fault, faults_for, judged
 from .mailbox import failed_check
@@ -128,7 +128,7 @@ def _setting(found: Found, name: str, backing: Backing, workers: int, options: O
     found.check_workers(workers)
     scenario = _make_scenario(found)
     expected = scenario.expected(name, backing.name)
-    if expected not in get_args(Verdict) or expected == "inconclusive":
+    if expected not in VERDICTS:
         raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; fix the file")
     return Setting(
         scenario=scenario,

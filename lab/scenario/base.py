@@ -115,6 +115,9 @@ class Worker(Protocol):
 EVERY_LOCK = "*"
 """This key of `Scenario.expects` stands for every lock."""
 
+VERDICTS = ("clean", "damaged", "died", "timeout", "unsupported")
+"""These verdicts may be expected of a race: all of `lab.records.Verdict` but "inconclusive"."""
+
 
 @dataclass(frozen=True, slots=True)
 class Damage:

@@ -10,31 +10,26 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from ctypes import Structure, sizeof
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import cleandoc
+from math import isfinite
 from pathlib import Path
+from reprlib import repr as shortened
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lab.errors import CannotRunError, UsageError, error_line, unknown
+from lab.errors import CannotRunError, UsageError, error_line, printable, unknown
 from lab.processes.deadlines import loading
 
-from .base import Scenario
+from .base import VERDICTS, Scenario
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-from collections.abc import Callable, Collection, Mapping
-from ctypes import Structure, sizeof
-from math import isfinite
-from reprlib import repr as shortened
-from typing import Any, NamedTuple, get_args
-
-from lab.errors import printable
-from lab.records import Verdict
 
 WORLDS = ("race", "explore", "replay", "check")
 PINS = ("none", "spread", "one")
@@ -68,7 +63,7 @@ def _seconds(value: Any) -> bool:
 
 def _by_lock(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(lock, str) and verdict in get_args(Verdict) for lock, verdict in value.items()
+        isinstance(lock, str) and verdict in VERDICTS for lock, verdict in value.items()
     )
 
 
@@ -105,7 +100,7 @@ ATTRIBUTES = (
     Attribute("order", "a whole number from 0", _whole(0, MOST_ROUNDS)),
     Attribute("backing", "the name of a backing; see `lab list`", lambda value: isinstance(value, str)),
     Attribute("by_name", "True or False", lambda value: isinstance(value, bool)),
-    Attribute("unshared", '"damaged" or "clean"', _one_of(get_args(Verdict))),
+    Attribute("unshared", '"damaged" or "clean"', _one_of(("damaged", "clean"))),
     Attribute("worlds", f"one or more of {', '.join(WORLDS)}", _worlds),
     Attribute("rounds", f"a whole number from 1 to {MOST_ROUNDS:,}", _whole(1, MOST_ROUNDS)),
     Attribute("holds_per_round", f"a whole number from 0 to {MOST_ROUNDS:,}", _whole(0, MOST_ROUNDS)),

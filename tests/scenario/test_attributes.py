@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import indent
+from typing import get_args
 
 import pytest
 
 from lab.errors import ScenarioError, UsageError
+from lab.records import Verdict
 from lab.scenario import Damage, Scenario, find_scenarios
-from lab.scenario.base import listed_damage
+from lab.scenario.base import VERDICTS, listed_damage
 from lab.scenario.find import ATTRIBUTES
 from tests.helpers import run_lab
 
@@ -42,14 +44,14 @@ WRONG = {
     "prepare": NO_FUNCTION,
     "start": NO_FUNCTION,
     "expected": NO_FUNCTION,
-    "expects": ["'x'", "None", "5", "{5: 6}", "{'none': 'broken'}", "('none', 'damaged')"],
+    "expects": ["'x'", "None", "5", "{5: 6}", "{'none': 'broken'}", "{'none': 'inconclusive'}", "('none', 'damaged')"],
     "allows_overlaps": NO_NAMES,
     "locks": [*NO_NAMES, "()"],
     "why": NO_TEXT,
     "order": ["-1", "1.5", "True", "'x'", "None"],
     "backing": NO_TEXT,
     "by_name": NO_BOOL,
-    "unshared": [*NO_TEXT, "'nix'"],
+    "unshared": [*NO_TEXT, "'nix'", "'died'"],
     "worlds": [*NO_NAMES, "()", "{'nix'}"],
     "rounds": ["None", "0", "-3", "True", "1.5", "'x'", "10**30", "float('nan')", "property(lambda self: 1)"],
     "holds_per_round": ["None", "-5", "True", "1.5", "10**15"],
@@ -66,6 +68,11 @@ def refusal(path: Path, attribute: str, value: str) -> str:
     with pytest.raises(UsageError) as raised:
         find_scenarios([str(file)])
     return str(raised.value).removeprefix(f"{file}: ")
+
+
+def test_any_verdict_may_be_expected_but_that_there_is_none() -> None:
+    assert get_args(Verdict)[:-1] == VERDICTS
+    assert get_args(Verdict)[-1] == "inconclusive"
 
 
 def test_every_attribute_that_is_documented_is_in_the_table() -> None:
