@@ -33,8 +33,8 @@ from .faults import NONE, Fault, faults_for, judged
 from .mailbox import failed_check
 from .probe import Untaken, probe_within
 from .summary import held_to, summarise
-from .timed import FIRST_ROUNDS, sampled, timed_trials, until_broken
-from .trial import Result, run_trial, with_recording
+from .timed import FIRST_ROUNDS, RunTrial, sampled, timed_trials, until_broken, with_recording
+from .trial import Result, run_trial
 from .worker import Setting
 
 
@@ -171,18 +171,24 @@ def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
 
 
 def run_case(
-    case: Case, trials: int, folders: Sequence[Path], seconds: float = inf, *, raise_rounds: bool = False
+    case: Case,
+    trials: int,
+    folders: Sequence[Path],
+    seconds: float = inf,
+    *,
+    raise_rounds: bool = False,
+    trial: RunTrial | None = None,
 ) -> Row:
     """Race the trials of one case in this folder, or in several that show one directory (`run_trial`).
 
     None is begun, after the first, that would end after so many seconds, if it takes as long as those before. With
     `raise_rounds` a case that should break and did not goes on with longer trials; the row has the rounds of the last.
     """
-    results = _trials(case.setting, trials, folders, seconds)
+    results = _trials(case.setting, trials, folders, seconds, trial)
     if not raise_rounds or not _should_break(case.setting):
         return row_of(case, folders, results)
     rounds = [case.setting.rounds]
-    row = row_of(case, folders, until_broken(case.setting, results, folders, rounds))
+    row = row_of(case, folders, until_broken(case.setting, results, folders, rounds, trial))
     return replace(row, rounds=rounds[-1])
 
 
@@ -270,8 +276,10 @@ def untried(case: Case, verdict: Verdict, reason: str, failures: Sequence[Failur
     return replace(row, verdict=verdict, reason=anonymous_text(reason), failures=list(failures))
 
 
-def _trials(setting: Setting, trials: int, folders: Sequence[Path], seconds: float) -> Iterator[Result]:
-    trial = run_trial
+def _trials(
+    setting: Setting, trials: int, folders: Sequence[Path], seconds: float, trial: RunTrial | None
+) -> Iterator[Result]:
+    trial = trial or run_trial
     if setting.alone:
         from .programs.cases import run_alone
 
@@ -284,7 +292,13 @@ def _trials(setting: Setting, trials: int, folders: Sequence[Path], seconds: flo
 
 
 def race_for(
-    case: Case, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS, *, enough: float = inf
+    case: Case,
+    folders: Sequence[Path],
+    seconds: float,
+    first_rounds: int = FIRST_ROUNDS,
+    *,
+    enough: float = inf,
+    trial: RunTrial | None = None,
 ) -> Row:
     """Race trials of one case on fresh files until the time is used; return the row of all of them.
 
@@ -293,7 +307,7 @@ def race_for(
     even sample of each trial, their maximum that of all. Like `run_case` it ends with the first trial in which a worker
     failed, and takes several folders for one directory seen through several mounts.
     """
-    return row_of(case, folders, sampled(timed_trials(case.setting, folders, seconds, first_rounds, enough)))
+    return row_of(case, folders, sampled(timed_trials(case.setting, folders, seconds, first_rounds, enough, trial)))
 
 
 RaceCase = Callable[[Case, Sequence[Path]], Row]

@@ -1,15 +1,21 @@
-"""Make trials whose length follows from those before: for a time, or until the data break; keep a sample of holds."""
+"""Make trials whose length follows from those before: for a time, or until the data break; keep a sample of holds.
+
+`with_recording` runs one more trial of a case, which is recorded and does not count.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import inf
 from pathlib import Path
 from time import monotonic
 
 from lab.analysis.holds import Row as Hold
-from lab.errors import LabError
+from lab.errors import LabError, ScenarioError
+from lab.host.environment import anonymous_text
+from lab.locking import LockFailed
+from lab.records import Case, Failure, Recording, Verdict
 
 from .summary import SPARE
 from .trial import Result, run_trial
@@ -37,8 +43,17 @@ RAISED_S = (1.0, 5.0)
 """Raising the rounds takes as long as the trials before it took, but at least and at most so many seconds."""
 
 
+RunTrial = Callable[[Setting, int, Sequence[Path]], Result]
+"""A way to race one trial of this number, in these folders; `run_trial` is the usual one."""
+
+
 def timed_trials(
-    setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int, enough: float
+    setting: Setting,
+    folders: Sequence[Path],
+    seconds: float,
+    first_rounds: int,
+    enough: float,
+    trial: RunTrial | None = None,
 ) -> Iterator[Result]:
     """Yield trials whose rounds follow the speed of the one before, and what is missing of `enough`."""
     begun = before = monotonic()
@@ -46,7 +61,7 @@ def timed_trials(
     rounds = min(first_rounds, setting.rounds)
     number = raced = contended = refused = 0
     while True:
-        result = run_trial(replace(setting, rounds=rounds), number, folders)
+        result = (trial or run_trial)(replace(setting, rounds=rounds), number, folders)
         yield result
         now = monotonic()
         left_s = seconds - (now - begun)
@@ -82,7 +97,11 @@ def _hold_ns(hold: Hold) -> int:
 
 
 def until_broken(
-    setting: Setting, trials: Iterable[Result], folders: Sequence[Path], rounds: list[int]
+    setting: Setting,
+    trials: Iterable[Result],
+    folders: Sequence[Path],
+    rounds: list[int],
+    trial: RunTrial | None = None,
 ) -> Iterator[Result]:
     """Yield these trials, and more while none has broken: each has more rounds, which are added to `rounds`.
 
@@ -102,7 +121,7 @@ def until_broken(
             return
         more = replace(setting, rounds=int(rounds[-1] * factor))
         try:
-            result = run_trial(more, number, folders)
+            result = (trial or run_trial)(more, number, folders)
         except (LabError, MemoryError, OverflowError, OSError):
             return
         rounds.append(more.rounds)
@@ -114,3 +133,57 @@ def until_broken(
 
 def _breaks(result: Result) -> bool:
     return bool(result.damage or result.failures or result.exclusion.overlapping)
+
+
+ATTEMPTS = 20
+"""The most trials that are raced until one shows what is looked for."""
+
+IN_IT = "in the recorded trial"
+
+
+def with_recording(row: Case, setting: Setting, rounds: int, folders: Sequence[Path]) -> Case:
+    """Add one more trial to the row, in which every access is recorded, of so many rounds of all workers together.
+
+    It counts in none of the row's figures: recording takes time, and so widens the race window. Where the row was
+    damaged, or was expected to be, the first damaged trial is kept; under a lock that holds, the first in which a
+    request met a holder. A worker that fails in it, and a scenario or lock that raises, make the case a failed one. A
+    row whose trials could not run stays as it is; `not_recorded` says why a trial could not be recorded.
+    """
+    if row.verdict == "unsupported" or not row.trials:
+        return row
+    each = min(setting.rounds, max(1, rounds // setting.workers))
+    recorded = replace(setting, rounds=each, recorded=True, seed=f"{setting.seed}/recorded")
+    wanted = "damaged" in (row.verdict, row.expected)
+    try:
+        recording, failures = _first(recorded, folders, _broke if wanted else _met)
+    except (ScenarioError, LockFailed) as error:
+        return row if row.failures else replace(row, verdict="died", reason=anonymous_text(f"{IN_IT}, {error}"))
+    except (LabError, MemoryError, OverflowError, OSError) as error:
+        return replace(row, not_recorded=anonymous_text(str(error) or type(error).__name__))
+    row = replace(row, recording=recording)
+    if not failures or row.failures:
+        return row
+    first = failures[0]
+    reason = f"{IN_IT}, worker {first.worker} {first.reason}, in round {first.round}"
+    verdict: Verdict = "timeout" if all(failure.how == "late" for failure in failures) else "died"
+    return replace(row, failures=failures, verdict=verdict, reason=reason)
+
+
+def _first(
+    setting: Setting, folders: Sequence[Path], shows: Callable[[Result], bool]
+) -> tuple[Recording | None, list[Failure]]:
+    """Return the first trial that shows it, or the last of all attempts; and the workers that failed in it."""
+    for attempt in range(1, ATTEMPTS + 1):
+        result = run_trial(setting, attempt, folders)
+        if shows(result):
+            break
+    recording = replace(result.recording, attempts=attempt) if result.recording else None
+    return recording, result.failures
+
+
+def _broke(result: Result) -> bool:
+    return bool(result.damage or result.failures or result.exclusion.overlaps)
+
+
+def _met(result: Result) -> bool:
+    return bool(not result.holds or result.exclusion.contended or _broke(result))

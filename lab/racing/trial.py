@@ -2,14 +2,15 @@
 
 The file may be seen through several directories, which stand for several hosts: two mounts of one filesystem, each
 with a page cache of its own. The file is made through the first of them, removed through it, and read back through it
-once all workers have ended. `with_recording` runs one more trial of a case, which is recorded and does not count.
+once all workers have ended.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from ctypes import Structure
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import time_ns
@@ -22,7 +23,6 @@ from lab.memory import Backing, Shared, find_backing
 from lab.memory.folder import status
 from lab.processes import TOUCH_S, Exit, Orphan, WorkerPool, cpus_for, doing
 from lab.processes.deadlines import Limited, TooLong
-from lab.processes.pool import Prepare
 from lab.records import Failure, Recording, SampledLocks
 from lab.scenario import Damage, Layout, Outcome, Scenario
 from lab.scenario.base import broken_invariant, endless_error, exception_text, has_invariant, listed_damage
@@ -37,12 +37,6 @@ from .worker import Job, Setting, worker_of
 
 if TYPE_CHECKING:
     from .programs.recorded import Recorded
-    from .programs.watch import Ran
-from collections.abc import Callable
-
-from lab.host.environment import anonymous_text
-from lab.locking import LockFailed
-from lab.records import Case, Verdict
 
 ADVICE = "give directories that are one and the same, seen through two mounts"
 
@@ -172,38 +166,63 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
 
     Trial 0 also asks its workers for their private memory.
     """
-    scenario = setting.scenario
-    with fixed_by_its_author("layout", setting.time_limit_s):
-        memory = scenario.layout(setting.workers, setting.rounds)
-        scenario.Memory = memory
-        layout = Layout(memory)
-    content = bytearray(layout.size)
-    with fixed_by_its_author("prepare", setting.time_limit_s):
-        scenario.prepare(memory.from_buffer(content))
+    content = FirstContent.of(setting)
     backing = find_backing(setting.backing)
-    records = setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0
-    log = Log(setting.workers, records, helpers=bool(setting.fault))
     with (
-        trial_file(backing, number, folders, content, sparse=scenario.sparse) as (paths, shared),
+        trial_file(backing, number, folders, content.bytes, sparse=setting.scenario.sparse) as (paths, shared),
         prepared(setting.lock, paths[0]) as lock,
     ):
-        job = Job(
-            paths=paths,
-            shared=shared,
-            memory=memory,
-            layout=layout,
-            backing=backing,
-            lock=lock,
-            workers=setting.workers,
-            rounds=setting.rounds,
-            seed=f"{setting.seed}/{number}",
-            window_ns=setting.window_ns,
-            stresses=setting.stresses,
-            log=log,
-            tape=Tape(log, setting.workers, content) if setting.recorded else None,
-            plan=plan_of(setting.fault, f"{setting.seed}/{number}", setting.workers, log),
-        )
-        return _race(replace(setting, lock=lock), job, number)
+        setting = replace(setting, lock=lock)
+        job = job_of(setting, number, content, paths, shared)
+        if setting.program:
+            return _raced_beside_programs(setting, job, number)
+        with started(setting, job, number, range(setting.workers)) as race:
+            found = race()
+        return _judged(setting, job, number, found, result_of(found, sweep(found.holds)))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstContent:
+    """The struct that a scenario lays over the file of a trial, and the bytes that the file has at first."""
+
+    memory: type[Structure]
+    layout: Layout
+    bytes: bytearray
+
+    @classmethod
+    def of(cls, setting: Setting) -> FirstContent:
+        """Ask the scenario for both. Raises ScenarioError where it raises."""
+        scenario = setting.scenario
+        with fixed_by_its_author("layout", setting.time_limit_s):
+            memory = scenario.layout(setting.workers, setting.rounds)
+            scenario.Memory = memory
+            layout = Layout(memory)
+        content = bytearray(layout.size)
+        with fixed_by_its_author("prepare", setting.time_limit_s):
+            scenario.prepare(memory.from_buffer(content))
+        return cls(memory, layout, content)
+
+
+def job_of(setting: Setting, number: int, content: FirstContent, paths: tuple[str, ...], shared: Shared) -> Job:
+    """Return what the workers of a trial have in common, with a new log; the lock of the setting is prepared."""
+    records = setting.rounds * setting.scenario.holds_per_round if setting.lock.excludes else 0
+    log = Log(setting.workers, records, helpers=bool(setting.fault))
+    return Job(
+        paths=paths,
+        shared=shared,
+        memory=content.memory,
+        layout=content.layout,
+        backing=find_backing(setting.backing),
+        lock=setting.lock,
+        workers=setting.workers,
+        rounds=setting.rounds,
+        seed=f"{setting.seed}/{number}",
+        window_ns=setting.window_ns,
+        stresses=setting.stresses,
+        log=log,
+        tape=Tape(log, setting.workers, content.bytes) if setting.recorded else None,
+        plan=plan_of(setting.fault, f"{setting.seed}/{number}", setting.workers, log),
+    )
 
 
 @contextmanager
@@ -225,98 +244,158 @@ def fixed_by_its_author(method: str, limit_s: float) -> Iterator[None]:
         raise ScenarioError(f"{method} raised {exception_text(error)}; fix the file") from error
 
 
-def _race(setting: Setting, job: Job, number: int) -> Result:
-    mailbox = Mailbox()
-    try:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """What the workers of one machine left in a trial, before anything is concluded from it.
+
+    The lists by worker have the workers of this machine alone, in their order; a worker's number is that among all
+    workers of the trial. Times are in ns of this machine's CLOCK_MONOTONIC. They had `time_limit_s` in all.
+    """
+
+    released_ns: int
+    workers: int
+    time_limit_s: float
+    exits: list[Exit]
+    reports: list[Report]
+    failures: list[Failure]
+    holds: list[Row]
+    ended_ns: list[int]
+    rounds_done: list[int]
+    unrecorded: int
+    refused: int
+    deadlocks: int
+    gave_up: int
+    private_bytes: int
+    orphans: Sequence[Orphan] = ()
+    checks: Checks = field(default_factory=Checks)
+
+
+@contextmanager
+def started(setting: Setting, job: Job, number: int, workers: range) -> Iterator[Callable[[], Gathered]]:
+    """Fork these workers of a trial, hold them at the start barrier, and yield the function that lets them race.
+
+    It returns what they left once all have ended; after the block none of them is left.
+    """
+    first = workers.start
+    with closing(Mailbox()) as mailbox:
         prepare = worker_of(setting, job, mailbox, weigh=number == 0)
-        if setting.program:
-            ran = _run_beside_programs(setting, job, mailbox, prepare)
-            return _gather(setting, job, number, ran.released_ns, ran.exits, list(mailbox.read()), ran)
         with (
             InvariantChecker(setting, job) as checker,
-            WorkerPool(job.workers, prepare, cpus_for(setting.pin), isolate=setting.isolated) as pool,
+            WorkerPool(
+                len(workers), lambda index: prepare(first + index), cpus_for(setting.pin), isolate=setting.isolated
+            ) as pool,
         ):
             pool.gather(setting.time_limit_s * setting.most_limits)
-            released_ns = pool.release()
-            checker.begin()
-            pace, plan = Pace(job.log, setting.most_limits), job.plan
-            meanwhile = (lambda: plan.look(pool.pids)) if plan else None
-            exits = pool.wait(setting.time_limit_s, meanwhile=meanwhile, goes_on=pace.goes_on)
-            checks = checker.result()
-        setting = replace(setting, time_limit_s=setting.time_limit_s * pace.limits)
-        result = _gather(setting, job, number, released_ns, exits, list(mailbox.read()), checks=checks)
-        made = job.plan.made if job.plan else job.workers if setting.fault else 0
-        return replace(result, orphans=pool.orphans, faults_made=made)
-    finally:
-        mailbox.close()
+
+            def race() -> Gathered:
+                released_ns = pool.release()
+                checker.begin()
+                pace, plan = Pace(job.log, setting.most_limits), job.plan
+                meanwhile = (lambda: plan.look(pool.pids)) if plan else None
+                exits = pool.wait(setting.time_limit_s, meanwhile=meanwhile, goes_on=pace.goes_on)
+                checks = checker.result()
+                exits = [replace(each, index=first + each.index) for each in exits] if first else exits
+                limit_s = setting.time_limit_s * pace.limits
+                found = gather(job, number, released_ns, exits, list(mailbox.read()), limit_s, workers)
+                return replace(found, orphans=pool.orphans, checks=checks)
+
+            yield race
 
 
-def _run_beside_programs(setting: Setting, job: Job, mailbox: Mailbox, prepare: Prepare) -> Ran:
+def _raced_beside_programs(setting: Setting, job: Job, number: int) -> Result:
     """Run the workers and the programs; for each program that ended well the figures of a worker are recorded.
 
     The forks of other races do not pay for the observation of programs.
     """
+    from .programs.explain import explain_programs
     from .programs.launch import without_extras
     from .programs.watch import run_programs
 
-    with without_extras(Path(job.path)):
+    with closing(Mailbox()) as mailbox, without_extras(Path(job.path)):
+        prepare = worker_of(setting, job, mailbox, weigh=number == 0)
         ran = run_programs(setting, list(map(Path, job.paths)), mailbox, job.seed, prepare)
+        reports = list(mailbox.read())
     for index in filter(ran.well, setting.programs):
         segment = job.log.segment(index)
         segment[FINISHED_NS], segment[ROUNDS_DONE] = ran.ended_ns[index], setting.rounds
-    return ran
+    own = [] if ran.unready else [ended for ended in ran.exits if ended.index not in setting.programs]
+    workers, limit_s = range(setting.workers), setting.time_limit_s
+    found = gather(job, number, ran.released_ns, own, reports, limit_s, workers)
+    found.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
+    found = replace(found, exits=ran.exits, orphans=ran.orphans)
+    result = replace(result_of(found, sweep(found.holds)), sampled=ran.samples.result(found.holds))
+    return _judged(setting, job, number, found, result)
 
 
-def _gather(
-    setting: Setting,
+def gather(
     job: Job,
     number: int,
     released_ns: int,
     exits: list[Exit],
     reports: list[Report],
-    ran: Ran | None = None,
-    checks: Checks | None = None,
-) -> Result:
+    time_limit_s: float,
+    workers: range,
+) -> Gathered:
+    """Return what these workers left, and why some of them failed. Raises CannotRunError where one was refused."""
     refused = [report for report in reports if report.kind == CannotRunError.__name__]
     if refused:
         raise CannotRunError(refused[0].error.partition(": ")[2])
-    log, checks = job.log, checks or Checks()
-    ends = [end or released_ns for end in log.header(FINISHED_NS)]
-    holds = as_held(list(log.holds()), nested(job.lock))
-    wall_ns = max(ends) - released_ns
-    result = Result(
-        wall_ns=wall_ns,
-        rounds_done=log.header(ROUNDS_DONE),
-        running_ns=[end - released_ns for end in ends],
+    log, done = job.log, job.log.header(ROUNDS_DONE)
+    return Gathered(
+        released_ns=released_ns,
+        workers=job.workers,
+        time_limit_s=time_limit_s,
         exits=exits,
-        holds=holds,
+        reports=reports,
+        failures=list(explain(job, number, time_limit_s, exits, reports, done)),
+        holds=as_held(list(log.holds()), nested(job.lock)),
+        ended_ns=[end or released_ns for end in log.header(FINISHED_NS)[workers.start : workers.stop]],
+        rounds_done=done[workers.start : workers.stop],
         unrecorded=log.total(UNRECORDED),
-        exclusion=sweep(holds),
-        overtaking=overtaking(holds, setting.workers, wall_ns),
-        private_bytes=max(log.header(PRIVATE_BYTES)),
         refused=log.total(REFUSED),
         deadlocks=log.total(DEADLOCKS),
         gave_up=log.total(GAVE_UP),
-        invariant_checks=checks.count,
+        private_bytes=max(log.header(PRIVATE_BYTES)),
     )
-    own = [] if ran and ran.unready else [ended for ended in exits if ended.index not in setting.programs]
-    result.failures.extend(explain(job, number, setting.time_limit_s, own, reports, result.rounds_done))
-    if ran:
-        from .programs.explain import explain_programs
 
-        result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
-        result = replace(result, sampled=ran.samples.result(holds), orphans=ran.orphans)
+
+def result_of(found: Gathered, exclusion: Exclusion) -> Result:
+    """Return the figures of a trial from what its workers left, and from the overlaps among their holds."""
+    wall_ns = max(found.ended_ns) - found.released_ns
+    return Result(
+        wall_ns=wall_ns,
+        rounds_done=found.rounds_done,
+        running_ns=[end - found.released_ns for end in found.ended_ns],
+        exits=found.exits,
+        holds=found.holds,
+        unrecorded=found.unrecorded,
+        exclusion=exclusion,
+        overtaking=overtaking(found.holds, found.workers, wall_ns),
+        private_bytes=found.private_bytes,
+        refused=found.refused,
+        deadlocks=found.deadlocks,
+        gave_up=found.gave_up,
+        invariant_checks=found.checks.count,
+        failures=found.failures,
+        orphans=found.orphans,
+    )
+
+
+def _judged(setting: Setting, job: Job, number: int, found: Gathered, result: Result) -> Result:
+    """Return the result with what the check found, and in a recorded trial with the record of it."""
     if job.plan:
-        result.failures.extend(shut_out(number, log.deaths(), holds, result.gave_up))
+        result.failures.extend(shut_out(number, job.log.deaths(), found.holds, found.gave_up))
+    made = job.plan.made if job.plan else job.workers if setting.fault else 0
+    result = replace(result, faults_made=made)
     if not result.failures and not (setting.fault and setting.fault.kills):
-        result.judge(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s, checks))
+        result.judge(check(setting.scenario, job, found.rounds_done, found.reports, found.time_limit_s, found.checks))
     if job.tape:
         with suppress(*[LabError] * bool(result.failures)):  # a file that a failed worker left may not be readable
-            return replace(result, recording=transcript(job, released_ns, result))
+            return replace(result, recording=transcript(job, found.released_ns, result))
     return result
 
 
-def _check(
+def check(
     scenario: Scenario, job: Job, done: list[int], reports: list[Report], limit_s: float, checks: Checks
 ) -> Iterable[Damage]:
     """Return what the scenario's own check and its invariant found, then what the workers saw meanwhile.
@@ -340,57 +419,3 @@ def _check(
             counts[kind] += seen.count
             evidence.setdefault(kind, []).extend(seen.evidence)
     return damage + [Damage(kind, count, sum(done), evidence[kind][:EVIDENCE_KEPT]) for kind, count in counts.items()]
-
-
-ATTEMPTS = 20
-"""The most trials that are raced until one shows what is looked for."""
-
-IN_IT = "in the recorded trial"
-
-
-def with_recording(row: Case, setting: Setting, rounds: int, folders: Sequence[Path]) -> Case:
-    """Add one more trial to the row, in which every access is recorded, of so many rounds of all workers together.
-
-    It counts in none of the row's figures: recording takes time, and so widens the race window. Where the row was
-    damaged, or was expected to be, the first damaged trial is kept; under a lock that holds, the first in which a
-    request met a holder. A worker that fails in it, and a scenario or lock that raises, make the case a failed one. A
-    row whose trials could not run stays as it is; `not_recorded` says why a trial could not be recorded.
-    """
-    if row.verdict == "unsupported" or not row.trials:
-        return row
-    each = min(setting.rounds, max(1, rounds // setting.workers))
-    recorded = replace(setting, rounds=each, recorded=True, seed=f"{setting.seed}/recorded")
-    wanted = "damaged" in (row.verdict, row.expected)
-    try:
-        recording, failures = _first(recorded, folders, _broke if wanted else _met)
-    except (ScenarioError, LockFailed) as error:
-        return row if row.failures else replace(row, verdict="died", reason=anonymous_text(f"{IN_IT}, {error}"))
-    except (LabError, MemoryError, OverflowError, OSError) as error:
-        return replace(row, not_recorded=anonymous_text(str(error) or type(error).__name__))
-    row = replace(row, recording=recording)
-    if not failures or row.failures:
-        return row
-    first = failures[0]
-    reason = f"{IN_IT}, worker {first.worker} {first.reason}, in round {first.round}"
-    verdict: Verdict = "timeout" if all(failure.how == "late" for failure in failures) else "died"
-    return replace(row, failures=failures, verdict=verdict, reason=reason)
-
-
-def _first(
-    setting: Setting, folders: Sequence[Path], shows: Callable[[Result], bool]
-) -> tuple[Recording | None, list[Failure]]:
-    """Return the first trial that shows it, or the last of all attempts; and the workers that failed in it."""
-    for attempt in range(1, ATTEMPTS + 1):
-        result = run_trial(setting, attempt, folders)
-        if shows(result):
-            break
-    recording = replace(result.recording, attempts=attempt) if result.recording else None
-    return recording, result.failures
-
-
-def _broke(result: Result) -> bool:
-    return bool(result.damage or result.failures or result.exclusion.overlaps)
-
-
-def _met(result: Result) -> bool:
-    return bool(not result.holds or result.exclusion.contended or _broke(result))

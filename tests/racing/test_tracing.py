@@ -17,8 +17,8 @@ from lab.memory import workspace
 from lab.racing import tracing
 from lab.racing.cases import run_case
 from lab.racing.recorder import ROUNDS_DONE, Log
+from lab.racing.timed import with_recording
 from lab.racing.tracing import RecordedBytes, Tape, values_of
-from lab.racing.trial import with_recording
 from lab.records import Case, encode
 from lab.report.page.build import recording_part
 from lab.report.text.race_verdict import exit_code
