@@ -128,6 +128,12 @@ def _need_namespaces() -> None:
     _try("unshare", "--mount", "--ipc", "--net", "--pid", "--fork", "true")
 
 
+def _need_own_hosts() -> None:
+    """Mounts, a network, a clock and a name of one's own, as root or not (tests/hosts/rig.py)."""
+    need_program("unshare", "nsenter", "mount")
+    _try("unshare", "--map-root-user", "--mount", "--net", "--uts", "--fork", "--time", "--monotonic", "5000", "true")
+
+
 def _need_pid_namespaces() -> None:
     code = "import sys; from lab.processes.namespaces import refused_namespaces as tried; sys.exit(tried() or 0)"
     _try(sys.executable, "-c", code)
@@ -250,6 +256,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "mounts": _need_mounts,
     "private_mounts": private_mounts,
     "namespaces": _need_namespaces,
+    "own_hosts": _need_own_hosts,
     "pid_namespaces": _need_pid_namespaces,
     "other_users": _need_other_users,
     "tracefs": _need_tracefs,

@@ -1,7 +1,8 @@
 """Stand in for ssh(1): each host is this machine, as hosts.json beside this file says: {name: {what: value}}.
 
 `ends` is the exit code that ssh ends with at once; `silent` never answers; `version` is what its Python says of itself;
-`mounts` has the folder that appears as another one there: [folder, as]; `ahead_s` is by how much its clock is ahead.
+`mounts` has the folder that appears as another one there: [folder, as]; `ahead_s` is by how much its clock is ahead;
+`enter` is the command that enters the namespaces of the host (tests/hosts/rig.py).
 """
 
 import json
@@ -23,6 +24,8 @@ if "version" in its:
 words = ["sh", "-c", command]
 if "mounts" in its:
     words = ["unshare", *its["as"], "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', *its["mounts"], *words]
+if "enter" in its:
+    words = [*its["enter"], *words]
 if "ahead_s" in its:
     words = ["unshare", *its["as"], "--time", "--fork", "--kill-child", "--monotonic", str(its["ahead_s"]), *words]
 os.execvp(words[0], words)  # noqa: S606

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,23 +28,12 @@ from lab.report.text.hosts import REPORT
 from lab.report.text.race_verdict import conclusions
 from tests.checking.fuse.serving import fuse
 from tests.helpers import PATIENCE, in_fresh_process, run_lab
+from tests.hosts.rig import AHEAD_S, hosts_on, ssh
 from tests.needs import private_mounts
 from tests.report.checked_records import check_of, guarantee
 from tests.report.records import CLEAN, run_of
 
-STAND_IN = Path(__file__).with_name("stand_in_ssh.py")
-AHEAD_S = 5000
 LOCAL = HostName.read("local")
-
-
-def ssh(folder: Path, hosts: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
-    """The environment in which ssh reaches these hosts (tests/hosts/stand_in_ssh.py)."""
-    folder.mkdir(exist_ok=True)
-    shutil.copy(STAND_IN, folder)
-    (folder / "hosts.json").write_text(json.dumps(hosts))
-    (folder / "ssh").write_text(f'#!/bin/sh\nexec {sys.executable} {folder / STAND_IN.name} "$@"\n')
-    (folder / "ssh").chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 def surveyed(hosts: str, shared: Path, *options: str, env: Mapping[str, str]) -> tuple[int, dict[str, Any], str]:
@@ -118,6 +106,18 @@ def test_one_filesystem_is_told_from_two_and_clocks_far_apart_are_bounded(tmp_pa
     for name, ahead_s in (("a", 0), ("b", AHEAD_S)):
         assert abs(found[name]["clock_offset_ns"] - ahead_s * 10**9) <= found[name]["clock_uncertainty_ns"]
     assert not [*shared.iterdir(), *other.iterdir()]
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize("filesystem", ["bind", "honest"])
+def test_hosts_in_namespaces_of_their_own_are_told_apart(tmp_path: Path, filesystem: str) -> None:
+    with hosts_on(filesystem, tmp_path, 3) as rig:
+        code, hosts, said = surveyed("a,b,c", rig.shared, env=rig.env)
+    assert (code, said, [host["sees"] for host in hosts.values()]) == (0, "", [True, True, True])
+    assert {host["filesystem"] == "fuse" for host in hosts.values()} == {filesystem == "honest"}
+    for index, host in enumerate(hosts.values()):
+        assert host["same_kernel_as"] == ""
+        assert abs(host["clock_offset_ns"] - index * AHEAD_S * 10**9) <= host["clock_uncertainty_ns"]
 
 
 @pytest.mark.needs("fuse")
