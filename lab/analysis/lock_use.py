@@ -304,7 +304,8 @@ class Judge(HeldLocks):
             had_locks = len({event, other} & self._guarded)
             wants_none = not had_locks and why == self._why.get(other, "no lock") == "no lock"
             may_differ = Kind.PAGE in (event.kind, other.kind) and (had_locks == 2 or wants_none)
-            if not (event.flags & other.flags & APPENDS) and not both_empty and not may_differ:
+            is_told = not {event.kind, other.kind}.isdisjoint(LOADS) and self._words.may_order(other, event)
+            if not (event.flags & other.flags & APPENDS or both_empty or may_differ or is_told):
                 self._keep(Unordered(other, event, self._why.get(other, "no lock"), why))
 
     def _settle(self, event: Event, start: int, end: int, stores: bool, holds: list[Hold]) -> None:
@@ -356,6 +357,11 @@ class Judge(HeldLocks):
             self._maps[event.file].append(event)
             if not event.flags & SEEN:
                 self._unseen.add(event.file)
+                self._words.mapped(event)
+
+    def _fork(self, event: Event) -> None:
+        super()._fork(event)
+        self._words.forked(event)
 
     def _exit(self, event: Event) -> None:
         super()._exit(event)
@@ -363,6 +369,7 @@ class Judge(HeldLocks):
             self._maps[file] = [each for each in mappings if each.process != event.process]
 
     def _unmap(self, event: Event) -> None:
+        self._words.unmapped(event)
         its = self._maps.get(event.file, [])
         for mapping in its:
             if (mapping.process, mapping.start) == (event.process, event.start):

@@ -3,7 +3,8 @@
 A store to such a word releases: what its process did before is known to whoever loads it later. A load is recorded
 before it happens, and its process may be preempted in between, so it acquires as late as the next event of its thread.
 Where the accesses to a page were not recorded for a while, it is taken for granted that every word in it was stored to
-and loaded all the time: a missing report is better than a false one.
+and loaded all the time: a missing report is better than a false one. So it is with a whole mapping whose accesses are
+not recorded, if words in it are known: SQLite's index of its WAL tells readers, without a lock, what a writer has done.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from .ordering import Clocks
-from .watched import STAYS, Event, Kind
+from .watched import END, STAYS, Event, Kind
 
 THROUGH_MAPPINGS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED, Kind.CLOSED)
 LEAVES_OPEN = (*THROUGH_MAPPINGS, Kind.READ, Kind.WRITE, Kind.OPEN)
@@ -45,6 +46,9 @@ class Words:
         """The pages of each file that each process uses unseen."""
         self._had: dict[tuple[int, int], int] = {}
         """How often others had released words of a file when a process last acquired those in its open pages."""
+        self._known = known
+        self._mapped: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
+        """From when to when each process had each file mapped whose known words are accessed unseen."""
         found: dict[int, set[tuple[int, int]]] = defaultdict(set)
         for event in atomic:
             found[event.file].add((event.start, event.end))
@@ -80,6 +84,8 @@ class Words:
                 self._late[event.process].append(event._replace(start=start, end=end))
             if event.kind is not Kind.LOAD:
                 self._clocks.release(event.process, ("word", event.file), start, end)
+                if event.finish > event.begin and event.file in self._known:  # stored to again, after other accesses
+                    self._open[event.file][event.process].append(_Open(event, [(start, end)]))
             if at < start:
                 yield at, start
             at = end
@@ -92,6 +98,33 @@ class Words:
             self._open[event.file][event.process].append(_Open(event, words))
             for start, end in words:
                 self._clocks.acquire(event.process, ("word", event.file), start, end)
+
+    def mapped(self, event: Event) -> None:
+        """A file is mapped from now on, and the accesses are not seen."""
+        if event.file in self._known:
+            self._mapped[event.file].setdefault(event.process, (event.time, END))
+
+    def unmapped(self, event: Event) -> None:
+        """It was mapped until now."""
+        its = self._mapped.get(event.file, {})
+        if event.process in its:
+            its[event.process] = its[event.process][0], event.time
+
+    def forked(self, event: Event) -> None:
+        """A child has the mappings of its parent."""
+        for its in self._mapped.values():
+            if event.other in its and its[event.other][1] == END:
+                its[event.process] = event.time, END
+
+    def may_order(self, first: Event, second: Event) -> bool:
+        """Tell whether words that are accessed unseen may order two accesses: all that has both has them mapped."""
+        return any(
+            first.process in its
+            and second.process in its
+            and first.time <= its[first.process][1]
+            and its[second.process][0] <= second.time
+            for its in self._mapped.values()
+        )
 
     def before(self, event: Event) -> None:
         """Let what a process has loaded count, as it begins something else."""

@@ -17,6 +17,7 @@ from lab.analysis.watched import (
     END,
     EXCLUSIVE,
     RELEASED,
+    SEEN,
     STAYS,
     STORES,
     WAITS,
@@ -422,6 +423,45 @@ def test_words_that_are_known_order_processes_without_an_atomic_instruction(
     history = History(processes, [WatchedFile("/data/0")], [], EventList(timed), [])
     found = judge(history, lambda each: each.kind, chosen=True, words={0: words}).findings
     assert [each.cause for each in found][:1] == expected
+
+
+def map_index(process: int, flags: int = EXCLUSIVE) -> Event:
+    return event(process, Kind.MAP, 0, 4096, flags, file=1, other=1)
+
+
+BOTH_MAP = [map_index(0), map_index(1)]
+
+
+@pytest.mark.parametrize(
+    ("events", "is_reported"),
+    [
+        ([*BOTH_MAP, write(0), read(1)], False),
+        ([*BOTH_MAP, read(0), write(1)], False),
+        ([map_index(0), write(0), event(0, Kind.UNMAP, 0, 4096, file=1), map_index(1), read(1)], False),
+        ([map_index(0), event(2, Kind.FORK, other=0), map_index(1), write(2), read(1)], False),
+        ([*BOTH_MAP, write(0), write(1)], True),
+        ([map_index(0), map_index(1, EXCLUSIVE | SEEN), write(0), read(1)], True),
+        ([map_index(0), write(0), read(1)], True),
+        ([*BOTH_MAP, event(0, Kind.UNMAP, 0, 4096, file=1), write(0), read(1)], True),
+        ([map_index(0), write(0), read(1), map_index(1)], True),
+    ],
+)
+def test_a_read_is_taken_for_ordered_by_words_that_are_known_where_nobody_saw_them(
+    events: list[Event], is_reported: bool
+) -> None:
+    found = judge(history_of(events, 2), place, words={1: [(0, 136)]}, chosen=True).findings
+    assert [each.cause for each in found] == ["no lock"] * is_reported
+    assert [each.cause for each in judge(history_of(events, 2), place, chosen=True).findings] == ["no lock"]
+
+
+@pytest.mark.parametrize(("last", "expected"), [(1, ["no lock"]), (4, [])])
+def test_a_word_that_is_stored_to_again_and_again_releases_each_time(last: int, expected: list[str]) -> None:
+    """Of what one place does again to the same bytes there is one event, from the first time to the last."""
+    flag = store(0, 100, 104)._replace(time=1, begin=1, finish=last)
+    events = [flag, *(each._replace(time=at, begin=at, finish=at) for at, each in
+                      [(2, store(0)), (5, load(1, 100, 104)), (6, load(1))])]  # fmt: skip
+    found = judge(history_at(events), place, chosen=True, words={0: [(100, 104)]}).findings
+    assert [each.cause for each in found] == expected
 
 
 @pytest.mark.parametrize("locked", [(True, True), (True, False), (False, True), (False, False)])

@@ -71,7 +71,7 @@ def watched(folder: Path, journal: str, level: str = "calls", *more: str) -> tup
 @pytest.mark.needs("compiled")
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_sqlite_is_reported_for_nothing(tmp_path: Path, journal: str) -> None:
-    code, document = watched(tmp_path, journal)
+    code, document = watched(tmp_path, journal, "calls", "pragma wal_checkpoint")
     assert [each["cause"] for each in document["findings"] if not each["note"]] == []
     assert (code, document["processes"]) == (0, 4)
     assert sum(row["granted"] for row in document["locked"]) > 48
