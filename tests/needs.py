@@ -134,6 +134,14 @@ def _need_own_hosts() -> None:
     _try("unshare", "--map-root-user", "--mount", "--net", "--uts", "--fork", "--time", "--monotonic", "5000", "true")
 
 
+def _need_mpi() -> None:
+    """Two ranks on this machine."""
+    require(find_spec("mpi4py"), "mpi4py is not installed")
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    require(mpiexec.exists(), "mpich is not installed beside Python")
+    _try(mpiexec, "-n", "2", sys.executable, "-c", "from mpi4py import MPI; raise SystemExit(MPI.COMM_WORLD.size != 2)")
+
+
 def _need_pid_namespaces() -> None:
     code = "import sys; from lab.processes.namespaces import refused_namespaces as tried; sys.exit(tried() or 0)"
     _try(sys.executable, "-c", code)
@@ -257,6 +265,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "private_mounts": private_mounts,
     "namespaces": _need_namespaces,
     "own_hosts": _need_own_hosts,
+    "mpi": _need_mpi,
     "pid_namespaces": _need_pid_namespaces,
     "other_users": _need_other_users,
     "tracefs": _need_tracefs,

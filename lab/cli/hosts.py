@@ -1,7 +1,8 @@
 """Say who is there on several hosts: kernels, mounts, round trips and clocks, and whether they see one filesystem.
 
 Each host is reached by ssh, as you would type it: keys, names and jumps come from your own configuration. A host needs
-Python and nothing else; nothing is installed there, and nothing is left. `local` is this machine, without ssh.
+Python and nothing else; nothing is installed there, and nothing is left. `local` is this machine, without ssh. On a
+cluster, mpiexec or srun can start the command on the hosts instead: mpiexec -n 2 -hosts a,b lab hosts --mpi --dir DIR.
 """
 
 from __future__ import annotations
@@ -51,14 +52,24 @@ def add_hosts(group: Options) -> None:
     add("--hosts-file", type=file_name, metavar="FILE", help="a file with a host on each line; # begins a comment")
     add("--python", default="", metavar="PATH", help="the Python of the hosts, 3.11 or later (python3)")
     add("--ssh-config", type=file_name, metavar="FILE", help="of ssh, instead of ~/.ssh/config")
+    add("--mpi", action="store_true", help="the hosts are those on which mpiexec or srun started this command")
 
 
 def reach_of(arguments: argparse.Namespace) -> Reach | None:
     """Return the hosts of `add_hosts` and how to reach them; None where none is named: this process alone.
 
-    Raises UsageError for what is no host, and for a file that cannot be read.
+    With --mpi only the first rank returns. Raises UsageError for what is no host, and for a file that cannot be read.
     """
     texts = list(dict.fromkeys([*arguments.hosts, *_listed(arguments.hosts_file)]))
+    if arguments.mpi:
+        from lab.errors import UsageError
+
+        if texts or arguments.python or arguments.ssh_config:
+            raise UsageError("--mpi: the launcher chose the hosts and their Python; leave out what names them")
+        from lab.hosts.links import Reach
+        from lab.hosts.mpi import join
+
+        return Reach((), mpi=join())
     if not texts:
         return None
     from lab.hosts.gateways import HostName
@@ -88,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         directory=str(arguments.dir),
         python=reach.python,
         ssh_config=reach.ssh_config,
+        mpi=reach.mpi is not None,
         timeout_s=arguments.timeout,
     )
     with Documents("hosts", arguments) as documents:

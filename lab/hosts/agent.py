@@ -1,9 +1,9 @@
-"""Run on each host, in the interpreter that execnet starts there: answer pings, and pass requests on to a keeper.
+"""Run on each host: answer pings, and pass requests on to a keeper.
 
 The agent touches no file under test and forks nothing that goes on as Python. It starts the keeper, a fresh process
-with one thread, which does both and is the only one that may hang. The lab itself comes with the first message, as a
-zip archive that is kept in memory: nothing is installed, and nothing is left. `lab.hosts.links` sends the text of this
-module, so it imports the standard library alone.
+with one thread, which does both and is the only one that may hang. Where execnet starts the agent, the lab itself comes
+with the first message, as a zip archive that is kept in memory: nothing is installed, and nothing is left.
+`lab.hosts.gateways` sends the text of this module, so it imports the standard library alone.
 
 From there come ("ping",), ("ask", text), ("look",) and ("end",); back go ("pong", ns of CLOCK_MONOTONIC),
 ("answer", text), ("state", letter, function of the kernel in which the keeper sleeps) and ("gone", exit code, the end
@@ -17,11 +17,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-BEGIN = "import sys; sys.path.insert(0, '/proc/self/fd/{}'); from lab.hosts.keeper import main; main()"
+BEGIN = "import sys; sys.path.insert(0, {!r}); from lab.hosts.keeper import main; main()"
 ERRORS_KEPT = 2000
 """So many bytes of what a keeper wrote to stderr are passed on."""
 
@@ -29,22 +30,20 @@ ERRORS_KEPT = 2000
 class Keeper:
     """The keeper's process and its streams."""
 
-    def __init__(self, archive: bytes) -> None:
-        code, self._errors = os.memfd_create("lab", 0), os.memfd_create("errors", 0)
-        with os.fdopen(code, "wb", closefd=False) as file:
-            file.write(archive)
+    def __init__(self, lab: str, files: Sequence[int] = ()) -> None:
+        """Start it; the lab is imported from this folder or archive, for which it needs these descriptors."""
+        self._errors = os.memfd_create("errors", 0)
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-B", "-c", BEGIN.format(code)],
+            [sys.executable, "-I", "-B", "-c", BEGIN.format(lab)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            pass_fds=[code],
+            pass_fds=files,
             cwd="/",
             start_new_session=True,
         )
         self._requests: Any = self.process.stdin
         self._answers: Any = self.process.stdout
-        os.close(code)
 
     def ask(self, text: str) -> None:
         """Send a request; one that has ended gets none."""
@@ -71,9 +70,20 @@ class Keeper:
             return "", ""
 
 
-def serve(channel: Any) -> None:
-    """Serve until the channel closes; then the keeper is killed, whatever it does."""
-    keeper = Keeper(channel.receive())
+def keeper_of(archive: bytes) -> Keeper:
+    """Start a keeper with the lab in this zip archive."""
+    code = os.memfd_create("lab", 0)
+    with os.fdopen(code, "wb") as file:
+        file.write(archive)
+        file.flush()
+        return Keeper(f"/proc/self/fd/{code}", [code])
+
+
+def serve(channel: Any, keeper: Keeper) -> None:
+    """Serve until the channel closes; then the keeper is killed, whatever it does.
+
+    Of the channel it needs `send`, from any thread, and `receive`, which raises EOFError where there is no more.
+    """
     answers = threading.Thread(target=_unless_closed, args=(keeper.pass_answers, channel), daemon=True)
     answers.start()
     try:
@@ -97,4 +107,4 @@ def _unless_closed(body: Any, channel: Any) -> None:
 
 
 if __name__ == "__channelexec__":
-    serve(channel)  # type: ignore[name-defined] # noqa: F821 - execnet gives it
+    serve(channel, keeper_of(channel.receive()))  # type: ignore[name-defined] # noqa: F821 - execnet gives it

@@ -8,23 +8,28 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.errors import CannotRunError
 
 from .gateways import HostName, gateways
 
+if TYPE_CHECKING:
+    from .mpi import Ranks
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which hosts, and how they are reached: by ssh, with the Python there and the configuration of ssh."""
+    """Which hosts, and how they are reached: by ssh, with the Python there and the configuration of ssh, or by MPI."""
 
     hosts: tuple[HostName, ...]
     python: str = ""
     ssh_config: str = ""
+    mpi: Ranks | None = None
+    """The ranks that a launcher started; `hosts` is empty then."""
 
 
 class Transport(Protocol):
@@ -130,7 +135,12 @@ def connected(reach: Reach, timeout_s: float) -> Iterator[dict[str, Link | HostE
 
     At the end the agents and all that they started are gone.
     """
-    with gateways(reach.hosts, reach.python, reach.ssh_config, timeout_s) as transports:
+    opened: AbstractContextManager[Mapping[str, Transport | str]] = (
+        reach.mpi.transports(timeout_s)
+        if reach.mpi
+        else gateways(reach.hosts, reach.python, reach.ssh_config, timeout_s)
+    )
+    with opened as transports:
         links = {
             name: HostError(f"{name}: {transport}") if isinstance(transport, str) else Link(name, transport)
             for name, transport in transports.items()

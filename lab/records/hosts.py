@@ -13,12 +13,13 @@ SEEN_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostsOptions:
-    """What was asked for: the hosts as they were named, and the directory."""
+    """What was asked for: the hosts as they were named, or as MPI names them, and the directory."""
 
     hosts: list[str]
     directory: str
     python: str = ""
     ssh_config: str = ""
+    mpi: bool = False
     timeout_s: float = 10.0
 
 
