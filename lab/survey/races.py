@@ -181,9 +181,9 @@ def race_with(name: str, worse: str) -> Callable[[Lock, Path, float], Finding]:
     fault cannot be made here.
     """
     fault = find_fault("lock", name)
-    enough = WORKERS if fault.what == "isolate" else MADE
 
     def race(lock: Lock, folder: Path, limit_s: float) -> Finding:
+        enough = WORKERS if fault.what == "isolate" else MADE
         until = monotonic() + limit_s
         rows: list[Row] = []
         made = 0
