@@ -1,10 +1,12 @@
 """Measure what watching costs, beside the same program unwatched, and how fast the judge is.
 
-    python tests/benchmarks/watch.py cost     a pair of lock and unlock, and reads of a file that nobody shares
-    python tests/benchmarks/watch.py judge [CALLS]    calls judged in a second, of 200,000, and the memory that takes
-    python tests/benchmarks/watch.py mapped   an access to a mapping, and SQLite's WAL, at each level (libsqlite3)
-    python tests/benchmarks/watch.py power    which wrong programs with a mapping are told, of two copies with one round
-    python tests/benchmarks/watch.py outside  such a pair under the tracer and the kernel's tracepoints, beside strace
+    python -m tests.benchmarks.watch cost     a pair of lock and unlock, and reads of a file that nobody shares
+    python -m tests.benchmarks.watch judge [CALLS]    calls judged in a second, of 200,000, and the memory that takes
+    python -m tests.benchmarks.watch mapped   an access to a mapping, and SQLite's WAL, at each level (libsqlite3)
+    python -m tests.benchmarks.watch power    which wrong programs with a mapping are told, of two copies with one round
+    python -m tests.benchmarks.watch gallery [RUNS]    what is said of the right programs in RUNS runs each (100), and
+                                              whether each wrong one is told, by its cause, in 10 of 10
+    python -m tests.benchmarks.watch outside  such a pair under the tracer and the kernel's tracepoints, beside strace
 
 Times are processor time of the program, medians of alternating runs; those of `outside` are the clock's, which the
 program reads itself: a traced program waits for its tracer.
@@ -24,6 +26,7 @@ from tempfile import TemporaryDirectory
 from lab.analysis.lock_use import judge
 from lab.watching.log import read_logs
 from lab.watching.recorders import library
+from tests.helpers import ROOT
 
 LOOP = r"""
 #include <fcntl.h>
@@ -206,12 +209,51 @@ def mapped(folder: Path) -> None:
         print(f"2,000 inserts into SQLite's WAL, level {level}: {times[level] / times['bare']:.1f} x bare")
 
 
+def compiled_gallery(folder: Path) -> str:
+    """Return the path of the programs of the gallery."""
+    program, source = str(folder / "gallery"), ROOT / "tests" / "watching" / "gallery.c"
+    subprocess.run(["/usr/bin/cc", "-g", "-O1", "-w", source, "-o", program, "-pthread"], check=True)
+    return program
+
+
+def gallery(folder: Path) -> None:
+    """Print what is said of the programs of the gallery and is not expected of them."""
+    from tests.watching import test_gallery as table
+
+    in_c, in_python = [compiled_gallery(folder)], [sys.executable, str(ROOT / "tests" / "watching" / "gallery.py")]
+    rows = [
+        (in_c, "", table.COPIES, table.RIGHT, table.WRONG),
+        (in_c, "mapped:", table.COPIES, table.MAPPED_RIGHT, table.MAPPED_WRONG),
+        (in_python, "", 2, table.PYTHON_RIGHT, table.PYTHON_WRONG),
+        (in_python, "mapped", 2, table.MAPPED_PYTHON_RIGHT, table.MAPPED_PYTHON_WRONG),
+    ]
+    runs = int(sys.argv[2]) if sys.argv[2:] else 100
+    counts = {"right": [0, 0], "wrong": [0, 0]}
+    for program, how, copies, right, wrong in rows:
+        more = [how] if how == "mapped" else []
+        expectations: dict[str, set[str]] = {**{name: set() for name in right}, **wrong}
+        for name, expected in expectations.items():
+            for _ in range(10 if expected else runs):
+                with TemporaryDirectory(dir=folder) as temporary:
+                    command = [*program, name if more else how + name]
+                    file, limit_s = str(Path(temporary) / "data"), table.HANGS.get(name, 60.0)
+                    said = table.causes(
+                        table.found(command, file, copies, limit_s, "accesses" if how else "calls", more)
+                    )
+                count = counts["wrong" if expected else "right"]
+                count[0] += 1
+                if said != expected and not (said and said <= expected):
+                    count[1] += 1
+                    print(f"{command[-1]}: expected {sorted(expected)}, said {sorted(said)}", flush=True)
+    for kind, (all_, odd) in counts.items():
+        print(f"{all_:,} runs of {kind} programs: {odd} not as expected")
+
+
 def power(folder: Path) -> None:
     """Print in how many of ten runs each wrong program of the gallery that uses a mapping is reported."""
-    from tests.watching.test_gallery import HERE, MAPPED_WRONG, WRONG, found
+    from tests.watching.test_gallery import MAPPED_WRONG, WRONG, found
 
-    gallery = str(folder / "gallery")
-    subprocess.run(["/usr/bin/cc", "-g", "-O1", "-w", HERE / "gallery.c", "-o", gallery, "-pthread"], check=True)
+    programs = compiled_gallery(folder)
     wrong = [name for name in WRONG if name in MAPPED_WRONG and name not in ("went_on", "made_exclusive")]
     always = 0
     for name in [*wrong, "copied_late", "written_without"]:
@@ -219,7 +261,7 @@ def power(folder: Path) -> None:
         for _ in range(10):
             with TemporaryDirectory(dir=folder) as temporary:
                 file = str(Path(temporary) / "data")
-                told += bool(found([gallery, f"mapped:{name}"], file, 2, 30.0, "accesses", ["1"]))
+                told += bool(found([programs, f"mapped:{name}"], file, 2, 30.0, "accesses", ["1"]))
         always += told == 10
         print(f"{name:20} {told:2} of 10")
     print(f"{always} programs in 10 of 10 runs")
@@ -262,6 +304,5 @@ def speed(folder: Path) -> None:
 
 if __name__ == "__main__":
     with TemporaryDirectory() as temporary:
-        {"cost": cost, "judge": speed, "mapped": mapped, "power": power, "outside": outside}[sys.argv[1]](
-            Path(temporary)
-        )
+        modes = {"cost": cost, "judge": speed, "mapped": mapped, "power": power, "gallery": gallery, "outside": outside}
+        modes[sys.argv[1]](Path(temporary))
