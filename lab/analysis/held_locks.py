@@ -173,6 +173,11 @@ class HeldLocks:
     def _close(self, event: Event) -> None:
         self._forget(event, event.fd)
 
+    def _exec(self, event: Event) -> None:
+        """A process executes another program, which closes a descriptor (FD_CLOEXEC), unless the call returned."""
+        if event.fd >= 0 and not event.finish:
+            self._forget(event, event.fd)
+
     def _forget(self, event: Event, fd: int) -> None:
         """A descriptor is closed: POSIX locks on its file go, others with the last descriptor of the description."""
         description = self._described.pop((event.process, fd), None)
@@ -182,7 +187,7 @@ class HeldLocks:
         holds = self._held[("process", event.process)]["range", description.file]
         for hold in holds:
             self._release(event, "range", description.file, hold)
-            if event.kind is Kind.CLOSE and hold.event.fd != fd:
+            if event.kind is Kind.EXEC or (event.kind is Kind.CLOSE and hold.event.fd != fd):
                 self._lost[event.process].append(Lost("dropped by a close", hold, event))
         holds.clear()
         for way in ("range", "flock"):

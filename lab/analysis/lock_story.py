@@ -20,8 +20,8 @@ from .watched import END, EXCLUSIVE, LOADS, LOCKS, RELEASED, STORES, Event, Hist
 
 DATA = (*LOADS, *STORES)
 ACCESSES = (*DATA, Kind.TRUNCATE, Kind.OPEN)
-ENDS = (*LOCKS, Kind.CLOSE, Kind.EXIT, Kind.UNLINK)
-TOLD = (*LOCKS, *ACCESSES, Kind.CLOSE, Kind.FORK, Kind.MAP, Kind.RENAME, Kind.UNLINK, Kind.INHERITED)
+ENDS = (*LOCKS, Kind.CLOSE, Kind.EXEC, Kind.EXIT, Kind.UNLINK)
+TOLD = (*LOCKS, *ACCESSES, Kind.CLOSE, Kind.FORK, Kind.EXEC, Kind.MAP, Kind.RENAME, Kind.UNLINK, Kind.INHERITED)
 
 MOST_STEPS, FAR = 14, 2000
 """So many calls of a finding are told, and looked for so many events before and after its own."""
@@ -238,7 +238,7 @@ def _drops(steps: Sequence[Event]) -> Iterator[str]:
             locked.pop(step.process, None)
             if step.flags & 3 != RELEASED and not step.result:
                 locked[step.process] = number
-        elif step.kind is Kind.CLOSE and step.process in locked:
+        elif step.kind in (Kind.CLOSE, Kind.EXEC) and step.process in locked:
             yield f"{number} ends the lock of {locked.pop(step.process)}, for the whole process"
 
 

@@ -113,6 +113,7 @@ class Judge(HeldLocks):
     def _calls(self) -> dict[Kind, Callable[[Event], None]]:
         return {
             Kind.START: self._start, Kind.FORK: self._fork, Kind.WAITED: self._waited, Kind.EXIT: self._exit,
+            Kind.EXEC: self._exec,
             Kind.OPEN: self._open, Kind.INHERITED: self._inherited, Kind.DUP: self._dup, Kind.CLOSE: self._close,
             Kind.TAKEN: self._taken, Kind.POSIX: self._lock, Kind.OFD: self._lock, Kind.FLOCK: self._lock,
             Kind.READ: self._read, Kind.WRITE: self._write, Kind.TRUNCATE: self._truncate,
@@ -281,7 +282,7 @@ class Judge(HeldLocks):
         accesses = self._accesses.setdefault(event.file, Accesses(self._clocks))
         others = list((accesses.store if stores else accesses.load)(event, start, end))
         lost = self._lost_of(event, start, end)
-        if lost is not None and lost.cause == "dropped by a close":
+        if lost is not None and lost.cause == "dropped by a close" and lost.by.kind is Kind.CLOSE:
             self._found(lost.cause, event.file, lost.hold.event, lost.by, event)
         holds = list(self._holds_of(event.process))
         if stores:

@@ -196,13 +196,33 @@ PUBLIC int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 PUBLIC void _exit(int code_) { exits(); syscall(SYS_exit_group, code_); __builtin_unreachable(); }
 PUBLIC void _Exit(int code_) { exits(); syscall(SYS_exit_group, code_); __builtin_unreachable(); }
 
+/* What executes a program closes the descriptors that have FD_CLOEXEC, no earlier than it begins; it never returns. */
+enum { MOST_CLOSED = 256 };
+static struct event *closed[MOST_CLOSED];
+static int closed_count;
+
+static void note_closed(void)
+{
+    for (int fd = 0; fd < 1024 && closed_count < MOST_CLOSED; fd++) {
+        long flags = syscall(SYS_fcntl, fd, F_GETFD);
+        uint32_t file = flags > 0 && flags & FD_CLOEXEC ? file_at(fd) : NOT_CHOSEN;
+        if (file == NOT_CHOSEN || file_type[file] != REGULAR)
+            continue;
+        struct event *event = new_event(EXEC, now());
+        if (event)
+            event->fd = fd, event->file = file, closed[closed_count++] = event;
+    }
+}
+
 static void executes(const char *path, void *caller, void *frame)
 {
     if (!recording() || !path)
         return;
     inside++;
     static char line[4200];
+    closed_count = 0;
     if (before(EXEC, -1, 0, caller, frame)) {
+        note_closed();
         lock_table();
         int length = snprintf(line, sizeof line, "executes %.4000s", path);
         plain(line);
@@ -211,6 +231,19 @@ static void executes(const char *path, void *caller, void *frame)
         unlock_table();
     }
     inside--;
+}
+
+/* It did return: nothing was executed, and nothing closed. */
+static int failed(int result)
+{
+    int error = errno;
+    for (int k = 0; log_ && k < closed_count; k++)
+        closed[k]->result = -error, closed[k]->end = now();
+    closed_count = 0;
+    if (recording())
+        write_text("failed\n", 7);
+    errno = error;
+    return result;
 }
 
 static int words_in(char *const *words)
@@ -222,8 +255,43 @@ static int words_in(char *const *words)
 }
 
 #define WORDS(words) (level == ACCESSES && mapping_count ? words_for_kernel(words, __builtin_alloca(sizeof *(words) * (size_t)(words_in(words) + 1)), words_in(words), CALLER) : (words))
-#define EXECUTES(name, parameters, arguments, ...) PUBLIC int name parameters { REAL(int, name, __VA_ARGS__) path = TEXT(path); executes(path, CALLER); return real arguments; }
+#define EXECUTES(name, parameters, arguments, ...) PUBLIC int name parameters { REAL(int, name, __VA_ARGS__) path = TEXT(path); executes(path, CALLER); return failed(real arguments); }
 EXECUTES(execve, (const char *path, char *const argv[], char *const envp[]), (path, WORDS(argv), WORDS(envp)), const char *, char *const[], char *const[])
 EXECUTES(execv, (const char *path, char *const argv[]), (path, WORDS(argv)), const char *, char *const[])
 EXECUTES(execvp, (const char *path, char *const argv[]), (path, WORDS(argv)), const char *, char *const[])
 EXECUTES(execvpe, (const char *path, char *const argv[], char *const envp[]), (path, WORDS(argv), WORDS(envp)), const char *, char *const[], char *const[])
+EXECUTES(execveat, (int at, const char *path, char *const argv[], char *const envp[], int flags), (at, path, WORDS(argv), WORDS(envp), flags), int, const char *, char *const[], char *const[], int)
+
+PUBLIC int fexecve(int fd, char *const argv[], char *const envp[])
+{
+    REAL(int, fexecve, int, char *const[], char *const[])
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    executes(path, CALLER);
+    return failed(real(fd, WORDS(argv), WORDS(envp)));
+}
+
+/* Those with their arguments one by one end inside the C library, in a function that cannot be replaced. */
+#define EXECUTES_LIST(name, by, has_environment) \
+    PUBLIC int name(const char *path, const char *word, ...) \
+    { \
+        REAL(int, by, const char *, char *const[], char *const[]) \
+        int count = 1; \
+        va_list more; \
+        va_start(more, word); \
+        for (const char *at = word; at; count++) \
+            at = va_arg(more, const char *); \
+        va_end(more); \
+        char **argv = __builtin_alloca((size_t)count * sizeof *argv), **envp = environ; \
+        argv[0] = (char *)word; \
+        va_start(more, word); \
+        for (int k = 1; k < count; k++) \
+            argv[k] = va_arg(more, char *); \
+        if (has_environment) \
+            envp = va_arg(more, char **); \
+        va_end(more); \
+        path = TEXT(path); \
+        executes(path, CALLER); \
+        return failed(real(path, WORDS(argv), WORDS(envp))); \
+    }
+EXECUTES_LIST(execl, execve, 0) EXECUTES_LIST(execlp, execvpe, 0) EXECUTES_LIST(execle, execve, 1)

@@ -207,9 +207,16 @@ class _Reader:
                 self.history.recorder = "tracer"
             elif word == "limit":
                 self.history.limits.append(rest)
-            elif word == "executes":
-                self._awaited[log.pid] = rest
+            else:
+                self._exec(log.pid, word, rest)
         return files
+
+    def _exec(self, pid: int, word: str, rest: str) -> None:
+        """A process was about to execute a program, or could not."""
+        if word == "executes":
+            self._awaited[pid] = rest
+        elif word == "failed":
+            self._awaited.pop(pid, None)
 
     def _file(self, key: tuple[int, int, int], path: str) -> int:
         if key not in self._files:

@@ -370,8 +370,13 @@ class Outside(Tracing):
         call.its.has_ended = True
         self._write(call.its, Kind.EXIT, call.begun)
 
-    def _execve_(self, call: Call) -> None:
-        call.its.executes = call.begun
+    def _execve_(self, call: Call) -> Finish | None:
+        """Write which descriptors are closed; what completes the events is called only where nothing is executed."""
+        its = call.its
+        its.executes = call.begun
+        closed = [fd for fd in its.descriptors() if its.about(fd).get("flags", 0) & os.O_CLOEXEC]
+        opened = [(fd, found) for fd in closed if (found := self._regular(its, fd))]
+        return _all(self._completion(its, self._entry(call, Kind.EXEC, found.file, fd)) for fd, found in opened)
 
     _execveat_ = _execve_
 

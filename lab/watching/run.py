@@ -321,6 +321,8 @@ def _in_words(event: Event) -> str:
             return f"cuts the file to {event.start} bytes"
         case Kind.OPEN:
             return f"opens it{', and empties it,' if event.other & os.O_TRUNC else ''} as descriptor {event.fd}"
+        case Kind.EXEC:
+            return f"executes another program{f', and closes descriptor {event.fd}' * (event.fd >= 0)}"
         case Kind.CLOSE:
             return f"closes descriptor {event.fd}"
         case _:

@@ -251,6 +251,11 @@ def once(process: int, **more: Any) -> list[Event]:
     return [lock(process, **more), read(process), write(process), unlock(process, **more)]
 
 
+def executed(fd: int) -> list[Event]:
+    """Return that the first process executes another program, which closes a descriptor unless it is -1."""
+    return [event(0, Kind.EXEC, fd=-1, finish=0), event(0, Kind.EXEC, fd=fd, finish=0)]
+
+
 OPENED = [event(each, Kind.OPEN) for each in (0, 1)]
 
 
@@ -278,6 +283,16 @@ OPENED = [event(each, Kind.OPEN) for each in (0, 1)]
             {"locked twice", "unlocked without a lock"},
         ),
         ("both hold it", [lock(0), lock(1), unlock(0), unlock(1)], {"two let in"}),
+        ("another program is executed, which closes the descriptor", [*OPENED, lock(0), *executed(fd=3), *once(1),
+         event(0, Kind.START, other=0)], set()),
+        ("it closes another one of the file", [*OPENED, event(0, Kind.OPEN, fd=4), lock(0), *executed(fd=4), *once(1),
+         event(0, Kind.START, other=0)], set()),
+        ("it closes none", [*OPENED, lock(0), *executed(fd=-1), *once(1), event(0, Kind.START, other=0)],
+         {"two let in"}),
+        ("it could not be executed", [*OPENED, lock(0), event(0, Kind.EXEC, result=2), *once(1), write(0), unlock(0)],
+         {"two let in", "no lock"}),
+        ("it believes in the lock", [*OPENED, lock(0), *executed(fd=3), event(0, Kind.START, other=0), write(0),
+         *once(1)], {"dropped by a close"}),
         ("a death, and the next", [*once(0)[:3], *once(1)], {"died inside"}),
         ("a pipe", [write(0), event(0, Kind.SEND, file=1), event(1, Kind.RECEIVE, file=1), read(1)], set()),
         ("a pipe the other way", [write(0), event(1, Kind.SEND, file=1), event(0, Kind.RECEIVE, file=1), read(1)],

@@ -411,6 +411,22 @@ static void torn_string(void)
 static void no_lock(void) { add(); }
 static void other_ranges(void) { lock_range(F_SETLKW, F_WRLCK, file, 100 + worker, 1); add(); lock_range(F_SETLK, F_UNLCK, file, 100 + worker, 1); }
 static void past_its_range(void) { lock_range(F_SETLKW, F_WRLCK, file, 8 * worker, 8); add_at(8 * worker); add_at(8 * worker + 8); lock_range(F_SETLK, F_UNLCK, file, 8 * worker, 8); }
+/* An exec closes what has FD_CLOEXEC: another copy has the lock before the new program makes its first call. */
+static void executes(const char *name)
+{
+    char word[9];
+    int own = open(path, O_RDWR | O_CLOEXEC);
+    meet("begun");
+    lock_range(F_SETLKW, F_WRLCK, own, 0, 8);
+    add();
+    usleep(2000); /* the others ask by now */
+    snprintf(word, sizeof word, "%d", worker);
+    execl("/proc/self/exe", "gallery", name, path, word, NULL);
+}
+
+static void locks_after_exec(void) { executes("plain"); }
+static void forgets_after_exec(void) { executes("no_lock"); }
+
 static void closes_another(void) { lock(); close(open(path, O_RDONLY)); add(); unlock(); }
 static void closes_a_copy(void) { lock(); close(dup(file)); add(); unlock(); }
 static void closes_a_stream(void) { lock(); fclose(fopen(path, "r")); add(); unlock(); }
@@ -625,6 +641,7 @@ static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(closed_to_unlock), NAMED(lock_file), NAMED(beside), NAMED(child_waited_for), NAMED(stream_flushed),
     NAMED(appended), NAMED(inode_checked), NAMED(semaphore), NAMED(tried_again),
     NAMED(emptied_lock_file), NAMED(shared_by_workers), NAMED(by_system), NAMED(signalled),
+    NAMED(locks_after_exec), NAMED(forgets_after_exec),
     NAMED(no_lock), NAMED(other_ranges), NAMED(past_its_range), NAMED(closes_another), NAMED(closes_a_copy),
     NAMED(closes_a_stream), NAMED(reads_first), NAMED(child_works), NAMED(writes_after), NAMED(stream_late),
     NAMED(writes_shared), NAMED(two_kinds), NAMED(reader_without), NAMED(locked_twice), NAMED(opposite_order),

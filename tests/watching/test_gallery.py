@@ -26,7 +26,7 @@ COPIES = 3
 RIGHT = (
     "plain", "open_description", "whole", "other_byte", "neighbours", "readers", "made_shared", "closed_to_unlock",
     "lock_file", "beside", "child_waited_for", "stream_flushed", "appended", "inode_checked", "semaphore",
-    "tried_again", "emptied_lock_file", "shared_by_workers", "by_system", "signalled",
+    "tried_again", "emptied_lock_file", "shared_by_workers", "by_system", "signalled", "locks_after_exec",
 )  # fmt: skip
 
 WRONG = {
@@ -37,6 +37,7 @@ WRONG = {
     "closes_another": {"dropped by a close"},
     "closes_a_copy": {"dropped by a close"},
     "closes_a_stream": {"dropped by a close"},
+    "forgets_after_exec": {"dropped by a close"},
     "reads_first": {"read before the lock"},
     "child_works": {"not inherited by a fork"},
     "writes_after": {"written after the unlock"},

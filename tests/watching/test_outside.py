@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 SAMPLE = {
     "plain", "child_waited_for", "shared_by_workers", "stream_flushed", "lock_file", "inode_checked", "made_exclusive",
     "closes_another", "closes_a_stream", "child_works", "stream_late", "unlocked_by_child", "kept_by_child",
-    "updates_replaced", "cut_below", "in_pieces", "killed_inside", "went_on",
+    "updates_replaced", "cut_below", "in_pieces", "killed_inside", "went_on", "locks_after_exec",
 }  # fmt: skip
 EXPECTED = {
     **{name: set[str]() for name in RIGHT},
