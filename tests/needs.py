@@ -134,6 +134,13 @@ def _need_own_hosts() -> None:
     _try("unshare", "--map-root-user", "--mount", "--net", "--uts", "--fork", "--time", "--monotonic", "5000", "true")
 
 
+def _need_gluster() -> None:
+    """Root, namespaces, sshd and Debian's GlusterFS (tests/hosts/gluster.py)."""
+    _need_namespaces()
+    _need_fuse()
+    need_program("glusterd", "gluster", "glusterfs", "sshd", "ssh", "ssh-keygen", "ip", "nsenter")
+
+
 def _need_mpi() -> None:
     """Two ranks on this machine."""
     require(find_spec("mpi4py"), "mpi4py is not installed")
@@ -265,6 +272,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "private_mounts": private_mounts,
     "namespaces": _need_namespaces,
     "own_hosts": _need_own_hosts,
+    "gluster": _need_gluster,
     "mpi": _need_mpi,
     "pid_namespaces": _need_pid_namespaces,
     "other_users": _need_other_users,

@@ -16,9 +16,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGKILL
 
@@ -34,9 +34,9 @@ UNSHARE = ("unshare", "--map-root-user", "--mount", "--net", "--uts", "--fork", 
 MAKE = """
 set -e
 hostname "$1"
-mount --bind "$2" /proc/sys/kernel/random/boot_id
-[ -z "$3" ] || mount --bind "$3" "$4"
-echo $$
+mount --bind "$2/boot-$1" /proc/sys/kernel/random/boot_id
+[ -z "$3" ] || mount --bind "$3" "$2/shared"
+echo ready
 exec cat
 """
 
@@ -54,7 +54,7 @@ class Rig:
     backing: Path
     pids: dict[str, int]
     """A process of each host, which keeps its namespaces."""
-    own: frozenset[int]
+    own: frozenset[int] = frozenset()
     """The processes of the rig itself."""
 
     @property
@@ -63,8 +63,9 @@ class Rig:
         return ["--hosts", ",".join(self.hosts), "--python", sys.executable]
 
     def processes(self, host: str) -> dict[int, str]:
-        """Return the processes on a host, with their command lines; those of the rig itself are left out."""
-        return {pid: words for pid, words in _processes_of(self.pids[host]).items() if pid not in self.own}
+        """Return the lab's processes on a host, with their command lines; those of the rig itself are left out."""
+        found = _processes_of(self.pids[host])
+        return {pid: words for pid, words in found.items() if pid not in self.own and sys.executable in words}
 
 
 def _processes_of(pid: int) -> dict[int, str]:
@@ -92,7 +93,7 @@ def ssh(folder: Path, hosts: Mapping[str, Mapping[str, object]]) -> dict[str, st
 def hosts_on(filesystem: str, folder: Path, count: int = 2, ahead_s: int = AHEAD_S) -> Iterator[Rig]:
     """Yield so many hosts that share a filesystem; the clock of each is so far ahead of the one before it."""
     need("own_hosts")
-    names = list(NAMES[:count])
+    names, pids = list(NAMES[:count]), dict[str, int]()
     shared, backing = folder / "shared", folder / "backing"
     for each in (shared, backing):
         each.mkdir()
@@ -101,42 +102,51 @@ def hosts_on(filesystem: str, folder: Path, count: int = 2, ahead_s: int = AHEAD
         return f" {shared} " in Path(f"/proc/{pids[name]}/mountinfo").read_text()
 
     with ExitStack() as stack:
-        pids = {
-            name: stack.enter_context(_host(folder, name, index * ahead_s, backing if filesystem == "bind" else None))
-            for index, name in enumerate(names)
-        }
+        source = backing if filesystem == "bind" else ""
+        for index, name in enumerate(names):
+            (folder / f"boot-{name}").write_text(f"{name}\n")
+            words = [*UNSHARE, str(index * ahead_s)]
+            pids[name] = stack.enter_context(namespaces(words, MAKE, name, folder, source))
         if filesystem != "bind":
             need("libfuse")
             for seed, name in enumerate(names):
                 stack.enter_context(_server(pids[name], [filesystem, backing, shared, "--seed", seed]))
             wait_until(lambda: all(map(mounted, names)), f"{shared} is mounted on all hosts")
         env = ssh(folder / "bin", {name: {"enter": [*ENTER, "--target", str(pid)]} for name, pid in pids.items()})
-        own = frozenset(pid for keeps in pids.values() for pid in _processes_of(keeps))
-        rig = Rig(env, names, shared, backing, pids, own)
-
-        def left() -> dict[str, dict[int, str]]:
-            return {name: found for name in names if (found := rig.processes(name))}
-
-        try:
+        with watched(Rig(env, names, shared, backing, pids)) as rig:
             yield rig
-            wait_until(lambda: not left(), "nothing of the lab runs on the hosts")
-        finally:
-            for found in left().values():
-                for pid in found:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, SIGKILL)
 
 
 @contextmanager
-def _host(folder: Path, name: str, ahead_s: int, source: Path | None) -> Iterator[int]:
-    """Make the namespaces of a host and yield the process that keeps them; they end with its standard input."""
-    boot = folder / f"boot-{name}"
-    boot.write_text(f"{name}\n")
-    words = [*UNSHARE, str(ahead_s), "sh", "-c", MAKE, "sh", name, boot, source or "", folder / "shared"]
-    with subprocess.Popen([*map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeps:
+def watched(rig: Rig) -> Iterator[Rig]:
+    """Yield the hosts with the processes that they have already; after the block no others are left."""
+    rig = replace(rig, own=frozenset(pid for keeps in rig.pids.values() for pid in _processes_of(keeps)))
+
+    def left() -> dict[str, dict[int, str]]:
+        return {name: found for name in rig.hosts if (found := rig.processes(name))}
+
+    try:
+        yield rig
+        wait_until(lambda: not left(), "nothing of the lab runs on the hosts")
+    finally:
+        for found in left().values():
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, SIGKILL)
+
+
+@contextmanager
+def namespaces(unshare: Sequence[str], script: str, *words: object) -> Iterator[int]:
+    """Yield a process in namespaces of its own, once this script has made them ready; it ends with its input.
+
+    The script prints a line when it is ready and becomes cat(1); all that this command keeps ends with it.
+    """
+    command = [*unshare, "sh", "-c", script, "sh", *map(str, words)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeps:
         assert keeps.stdout
         try:
-            yield int(keeps.stdout.readline())
+            assert keeps.stdout.readline(), "no such namespaces"
+            yield int(Path(f"/proc/{keeps.pid}/task/{keeps.pid}/children").read_text())
         finally:
             keeps.kill()
 

@@ -1,0 +1,158 @@
+"""Three hosts that share a GlusterFS volume, on one machine and as root: each a real sshd, a glusterd and a mount.
+
+    with gluster(tmp_path, "replica 2") as rig:
+        run_lab("hosts", *rig.options, "--dir", rig.shared, env=rig.env)
+
+Each host has its own processes, mounts, network and clock; a hub joins the networks and is where `ssh` starts from.
+What a glusterd keeps lies in file systems in memory, of its host alone. So nothing is left: the processes end with the
+first one of their namespace, and the mounts with the last. From Debian: glusterfs-server, glusterfs-client,
+openssh-server.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from tests.helpers import PATIENCE_S, wait_until
+from tests.hosts.rig import AHEAD_S, Rig, namespaces, watched
+from tests.needs import need
+
+NAMES = "abc"
+VOLUME, NET = "v", "10.77.0"
+UNSHARE = ("unshare", "--mount", "--net", "--uts", "--pid", "--mount-proc", "--fork", "--kill-child")
+ENTER = ("nsenter", "--mount", "--net", "--uts", "--pid", "--time")
+
+HOST = """
+set -e
+hostname "$1"
+mount --bind "$2/boot-$1" /proc/sys/kernel/random/boot_id
+mount --bind "$2/gsyncd" "$(echo /usr/lib/*/glusterfs/gsyncd)"
+for place in /run /var/lib/glusterd /var/log/glusterfs /mnt; do mount -t tmpfs tmpfs "$place"; done
+mkdir -p /run/sshd /mnt/brick "$2/shared"
+ip link set lo up
+echo ready
+exec cat
+"""
+
+NO_TRANSLATORS = {
+    f"performance.{name}": "off"
+    for name in ("write-behind", "read-ahead", "io-cache", "quick-read", "stat-prefetch", "open-behind", "flush-behind")
+}
+"""The options of a volume whose performance translators are off."""
+
+SSHD = """
+Port 22
+HostKey {folder}/host-key
+AuthorizedKeysFile {folder}/key.pub
+StrictModes no
+UsePAM no
+PidFile none
+PermitRootLogin yes
+"""
+
+SSH = """
+Host *
+  IdentityFile {folder}/key
+  StrictHostKeyChecking no
+  UserKnownHostsFile /dev/null
+  LogLevel ERROR
+"""
+
+
+@contextmanager
+def gluster(
+    folder: Path, layout: str = "replica 2", options: Mapping[str, str] | None = None, mounted: Sequence[str] = ()
+) -> Iterator[Rig]:
+    """Yield the hosts, with a volume of this layout, `replica 2` or `distribute`, mounted on each.
+
+    The options are set on the volume; `mounted` are more words of glusterfs(8).
+    """
+    need("gluster")
+    shared = folder / "shared"
+    shared.mkdir()
+    _write_configuration(folder)
+    with ExitStack() as stack:
+        hub = stack.enter_context(namespaces(["unshare", "--net", "--fork", "--kill-child"], "echo ready; exec cat"))
+        on_hub = ("nsenter", "--target", str(hub), "--net")
+        for words in ("link add hub type bridge", "link set hub up", f"addr add {NET}.100/24 dev hub"):
+            _run(*on_hub, "ip", *words.split())
+        hosts = {}
+        for index, name in enumerate(NAMES):
+            (folder / f"boot-{name}").write_text(f"{name}\n")
+            clock = ("--time", "--monotonic", str(index * AHEAD_S))
+            hosts[name] = stack.enter_context(namespaces([*UNSHARE, *clock], HOST, name, folder))
+            wire = f"link add eth0 netns {hosts[name]} type veth peer name to-{name} netns {hub}"
+            _run("ip", *wire.split())
+            _run(*on_hub, "ip", "link", "set", f"to-{name}", "master", "hub", "up")
+            for words in (f"addr add {NET}.{index + 1}/24 dev eth0", "link set eth0 up"):
+                _run(*_on(hosts[name]), "ip", *words.split())
+        for pid in hosts.values():
+            _run(*_on(pid), shutil.which("sshd"), "-f", folder / "sshd")
+            _run(*_on(pid), "sh", "-c", "glusterd --no-daemon >/dev/null 2>&1 &")
+        _make_volume(list(hosts.values()), layout, options or {})
+        for pid in hosts.values():
+            _run(*_on(pid), "glusterfs", "--volfile-server=localhost", f"--volfile-id={VOLUME}", *mounted, shared)
+        for name, pid in hosts.items():
+            mounts = Path(f"/proc/{pid}/mountinfo")
+            wait_until(partial(_has, mounts, f" {shared} "), f"the volume is mounted on {name}")
+        _write_script(folder / "ssh", f'exec {" ".join(on_hub)} {shutil.which("ssh")} -F {folder}/config "$@"')
+        with watched(Rig({"PATH": f"{folder}:{os.environ['PATH']}"}, list(hosts), shared, folder, hosts)) as rig:
+            yield rig
+
+
+def _make_volume(hosts: Sequence[int], layout: str, options: Mapping[str, str]) -> None:
+    def gluster(*words: str) -> str:
+        return _run(*_on(hosts[0]), "gluster", "--mode=script", *words)
+
+    for pid in hosts:
+        wait_until(partial(_ends_well, *_on(pid), "gluster", "pool", "list"), "glusterd answers")
+    for index in range(1, len(hosts)):
+        gluster("peer", "probe", f"{NET}.{index + 1}")
+    wait_until(lambda: gluster("pool", "list").count("Connected") == len(hosts), "the peers are connected")
+    bricks = [f"{NET}.{index + 1}:/mnt/brick" for index in range(2)]
+    gluster("volume", "create", VOLUME, *(["replica", "2"] if layout == "replica 2" else []), *bricks, "force")
+    for name, value in options.items():
+        gluster("volume", "set", VOLUME, name, value)
+    gluster("volume", "start", VOLUME)
+
+
+def _write_configuration(folder: Path) -> None:
+    for name in ("host-key", "key"):
+        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
+    (folder / "sshd").write_text(SSHD.format(folder=folder))
+    named = "".join(f"Host {name}\n  HostName {NET}.{index + 1}\n" for index, name in enumerate(NAMES))
+    (folder / "config").write_text(named + SSH.format(folder=folder))
+    # Replication to other clusters, which each glusterd sets up at its start for 20 s.
+    _write_script(folder / "gsyncd", "echo gsyncd")
+
+
+def _write_script(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
+def _has(path: Path, text: str) -> bool:
+    return text in path.read_text()
+
+
+def _ends_well(*words: str) -> bool:
+    return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+
+def _on(pid: int) -> list[str]:
+    return [*ENTER, "--target", str(pid)]
+
+
+def _run(*words: object) -> str:
+    command = [*map(str, words)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
