@@ -77,10 +77,14 @@ Row = tuple[int, int, int, int, int]
 
 
 class Overlap(NamedTuple):
-    """Two holds that were in progress together although their spans conflict."""
+    """Two holds that were in progress together although their spans conflict; `proof` says how that is known.
+
+    It is empty where the stamps of the two show it.
+    """
 
     first: Hold
     second: Hold
+    proof: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +127,20 @@ def _apart(holds: Iterable[Row]) -> list[tuple[list[Span], list[Row]]]:
     by_word: dict[int, list[Row]] = defaultdict(list)
     for hold in holds:
         by_word[hold[4]].append(hold)
-    groups: list[tuple[list[Span], list[Row]]] = []
+    return [
+        ([Span.unpack(word) for word in words], [hold for word in words for hold in by_word[word]])
+        for words in groups_apart(by_word)
+    ]
+
+
+def groups_apart(words: Iterable[int]) -> list[list[int]]:
+    """Return these packed spans in groups whose byte ranges do not touch one another's."""
+    groups: list[list[int]] = []
     end = -1
-    for span, word in sorted((Span.unpack(word), word) for word in by_word):
+    for span, word in sorted((Span.unpack(word), word) for word in words):
         if span.start >= end:
-            groups.append(([], []))
-        groups[-1][0].append(span)
-        groups[-1][1].extend(by_word[word])
+            groups.append([])
+        groups[-1].append(word)
         end = max(end, span.end)
     return groups
 

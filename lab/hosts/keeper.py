@@ -13,6 +13,7 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from pkgutil import resolve_name
@@ -24,28 +25,48 @@ from lab.processes.child import PR_SET_PDEATHSIG, prctl
 LOOK_AGAIN_S = 0.02
 
 
-def main() -> None:
-    """Answer requests until there are no more."""
+AT_END: list[Callable[[], object]] = []
+"""What is done once there are no more requests: what is unfinished then is removed."""
+
+
+def main(tickets: int = -1) -> None:
+    """Answer requests until there are no more; at `tickets` the agent takes what its workers draw tickets on.
+
+    SIGINT interrupts a piece of work, and nothing else.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     parent = os.getppid()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit()
+    if tickets >= 0:
+        from . import tickets as drawn
+
+        drawn.control = tickets
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # whatever else is printed is no answer
         for line in sys.stdin:
             out.write(json.dumps(answered(json.loads(line))) + "\n")
             out.flush()
+        for each in AT_END:
+            each()
 
 
 def answered(request: dict[str, Any]) -> dict[str, Any]:
     """Do what is asked for and return the answer."""
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         answer: dict[str, Any] = resolve_name(WORK[request.pop("do")])(**request)
         return answer
+    except KeyboardInterrupt:
+        return {"error": "interrupted"}
     except OSError as error:
         return {"error": error.strerror or str(error)}
     except Exception as error:  # a fault of the lab: whoever asked names the host
         return {"error": f"{type(error).__name__}: {error}"}
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def about(directory: str) -> dict[str, Any]:
@@ -100,5 +121,6 @@ WORK = {
     "show": "lab.hosts.keeper:show",
     "find": "lab.hosts.keeper:find",
     "remove": "lab.hosts.keeper:remove",
+    "race": "lab.hosts.trial:do_step",
 }
 """What can be asked for; `do` is the name. Its module is imported when it is first asked for."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.errors import CannotRunError
@@ -19,6 +20,9 @@ from .gateways import HostName, gateways
 
 if TYPE_CHECKING:
     from .mpi import Ranks
+
+TICKETS = count(1)
+"""The one counter from which the workers of all hosts draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,17 @@ class Link:
     def __init__(self, name: str, transport: Transport) -> None:
         self.name = name
         self._received: queue.SimpleQueue[tuple[int, tuple[Any, ...]]] = queue.SimpleQueue()
+        self._early: list[tuple[int, tuple[Any, ...]]] = []
         self._gone = ""
         self._transport = transport
         transport.listen(self._hear)
 
     def _hear(self, message: tuple[Any, ...]) -> None:
-        """Stamp a message as soon as it comes, in a thread of the transport."""
+        """Stamp a message as soon as it comes, in a thread of the transport; a wish for a ticket is fulfilled there."""
+        if message[0] == "ticket":
+            with suppress(OSError):
+                self._transport.send(("ticket", message[1], next(TICKETS)))
+            return
         self._received.put((time.monotonic_ns(), message))
 
     def ask(self, do: str, **arguments: object) -> None:
@@ -82,6 +91,20 @@ class Link:
         received, (stamp,) = self._next("pong", timeout_s)
         return sent, stamp, received
 
+    def answered(self, timeout_s: float) -> bool:
+        """Wait so long for an answer of the keeper, or for the end of the link; return whether `answer` has it now."""
+        try:
+            self._early.append(self._take("answer", timeout_s))
+        except queue.Empty:
+            return False
+        except HostError:
+            return True
+        return True
+
+    def interrupt(self) -> None:
+        """Let the keeper give up what it does, and answer."""
+        self._send("interrupt")
+
     def end(self) -> None:
         """Tell the agent to end."""
         with suppress(HostError):
@@ -94,20 +117,32 @@ class Link:
             raise HostError(f"{self.name}: the connection is gone") from None
 
     def _next(self, kind: str, timeout_s: float) -> tuple[int, tuple[Any, ...]]:
-        """Return the next message of this kind, with its stamp."""
+        """Return the next message of this kind, with its stamp. Raises HostError where none comes in time."""
+        try:
+            stamp, (_, *rest) = self._take(kind, timeout_s)
+        except queue.Empty:
+            raise HostError(self._silence(timeout_s, kind)) from None
+        return stamp, tuple(rest)
+
+    def _take(self, kind: str, timeout_s: float) -> tuple[int, tuple[Any, ...]]:
+        """Return the next message of this kind, and keep the others for later.
+
+        Raises queue.Empty where none comes in time, and HostError where none can come any more.
+        """
+        for place, (_, message) in enumerate(self._early):
+            if message[0] == kind:
+                return self._early.pop(place)
         if self._gone:
             raise HostError(self._gone)
         deadline = time.monotonic() + timeout_s
         while True:
-            try:
-                stamp, (word, *rest) = self._received.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise HostError(self._silence(timeout_s, kind)) from None
-            if word == kind:
-                return stamp, tuple(rest)
-            if word in ("closed", "gone"):
-                self._gone = f"{self.name}: {_ended(*rest) if rest else 'the connection is gone'}"
+            stamp, message = self._received.get(timeout=max(0.0, deadline - time.monotonic()))
+            if message[0] == kind:
+                return stamp, message
+            if message[0] in ("closed", "gone"):
+                self._gone = f"{self.name}: {_ended(*message[1:]) if message[1:] else 'the connection is gone'}"
                 raise HostError(self._gone)
+            self._early.append((stamp, message))
 
     def _silence(self, timeout_s: float, kind: str) -> str:
         """Say who is silent: the host, or only its keeper, and where that one sleeps."""

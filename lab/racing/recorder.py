@@ -87,16 +87,19 @@ class Log:
 
     With `helpers` a third row of segments follows, for processes that are killed in a worker's place.
 
-    With `histograms` each segment has one beside it, for the waits of the holds that no longer fit.
+    With `histograms` each segment has one beside it, for the waits of the holds that no longer fit. Where it is not
+    `populated` its pages are made as they are written to: most segments may stay unused.
     """
 
-    def __init__(self, workers: int, records: int, *, histograms: bool = False, helpers: bool = False) -> None:
+    def __init__(
+        self, workers: int, records: int, *, histograms: bool = False, helpers: bool = False, populated: bool = True
+    ) -> None:
         self._words = HEADER + RECORD * (records + SPARE_RECORDS)
         self._workers = workers
         self._count = (3 if helpers else 2) * workers
         used = workers * self._words * WORD_BYTES
         self._memory = memoryview(
-            anonymous(self._count * self._words * WORD_BYTES, populated=used if records else 0)
+            anonymous(self._count * self._words * WORD_BYTES, populated=used if records and populated else 0)
         ).cast("Q")
         waits = anonymous(2 * workers * BUCKETS * WORD_BYTES) if histograms else None
         self._waits = None if waits is None else memoryview(waits).cast("Q")

@@ -356,13 +356,13 @@ def _fault_note(results: Sequence[Result]) -> str:
 
 
 def _overlap_text(overlap: Overlap, workers: int) -> str:
-    first, second = overlap
+    first, second, proof = overlap
     span, other = Span.unpack(first.word), Span.unpack(second.word)
-    together = min(first.released_ns, second.released_ns) - second.granted_ns
+    together = min(first.released_ns, second.released_ns) - max(first.granted_ns, second.granted_ns)
     return (
         f"{_who(second.worker, workers)} was granted {_bytes(other)} while {_who(first.worker, workers)} "
         f"held {_bytes(span)}: "
-        f"{together:,} ns together"
+        f"{proof or f'{together:,} ns together'}"
     )
 
 

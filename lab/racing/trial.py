@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from ctypes import Structure
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING
 
+from lab.analysis.between_hosts import BetweenHosts
 from lab.analysis.holds import Exclusion, Overtaking, Row, as_held, overtaking, sweep
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locking import nested, prepared
@@ -92,6 +93,7 @@ class Result:
     `refused` and `deadlocks` are the requests that a stress test had to make again, after EAGAIN and EDEADLK.
     `invariant_checks` is how many times the scenario's invariant was checked before the workers had ended.
     `faults_made` is how many times the fault of the case was made, `fault_note` what was done last.
+    `between` has what several hosts add to it.
     """
 
     wall_ns: int
@@ -117,6 +119,7 @@ class Result:
     faults_made: int = 0
     invariant_checks: int = 0
     fault_note: str = ""
+    between: BetweenHosts | None = None
 
     def judge(self, found: Iterable[Damage]) -> None:
         """Add what the check found."""
@@ -177,7 +180,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
         if setting.program:
             return _raced_beside_programs(setting, job, number)
         with started(setting, job, number, range(setting.workers)) as race:
-            found = race()
+            found = race(None)
         return _judged(setting, job, number, found, result_of(found, sweep(found.holds)))
 
 
@@ -203,10 +206,18 @@ class FirstContent:
         return cls(memory, layout, content)
 
 
-def job_of(setting: Setting, number: int, content: FirstContent, paths: tuple[str, ...], shared: Shared) -> Job:
+def job_of(
+    setting: Setting,
+    number: int,
+    content: FirstContent,
+    paths: tuple[str, ...],
+    shared: Shared,
+    *,
+    populated: bool = True,
+) -> Job:
     """Return what the workers of a trial have in common, with a new log; the lock of the setting is prepared."""
     records = setting.rounds * setting.scenario.holds_per_round if setting.lock.excludes else 0
-    log = Log(setting.workers, records, helpers=bool(setting.fault))
+    log = Log(setting.workers, records, helpers=bool(setting.fault), populated=populated)
     return Job(
         paths=paths,
         shared=shared,
@@ -271,29 +282,33 @@ class Gathered:
 
 
 @contextmanager
-def started(setting: Setting, job: Job, number: int, workers: range) -> Iterator[Callable[[], Gathered]]:
+def started(
+    setting: Setting, job: Job, number: int, workers: range, *, looks: bool = True
+) -> Iterator[Callable[[Callable[[], None] | None], Gathered]]:
     """Fork these workers of a trial, hold them at the start barrier, and yield the function that lets them race.
 
-    It returns what they left once all have ended; after the block none of them is left.
+    It returns what they left once all have ended; after the block none of them is left. What it gets is called again
+    and again meanwhile, and passes some time itself. The invariant of the scenario is checked meanwhile if it `looks`.
     """
     first = workers.start
     with closing(Mailbox()) as mailbox:
         prepare = worker_of(setting, job, mailbox, weigh=number == 0)
         with (
-            InvariantChecker(setting, job) as checker,
+            InvariantChecker(setting, job) if looks else nullcontext() as checker,
             WorkerPool(
                 len(workers), lambda index: prepare(first + index), cpus_for(setting.pin), isolate=setting.isolated
             ) as pool,
         ):
             pool.gather(setting.time_limit_s * setting.most_limits)
 
-            def race() -> Gathered:
+            def race(meanwhile: Callable[[], None] | None = None) -> Gathered:
                 released_ns = pool.release()
-                checker.begin()
+                if checker:
+                    checker.begin()
                 pace, plan = Pace(job.log, setting.most_limits), job.plan
-                meanwhile = (lambda: plan.look(pool.pids)) if plan else None
-                exits = pool.wait(setting.time_limit_s, meanwhile=meanwhile, goes_on=pace.goes_on)
-                checks = checker.result()
+                look = (lambda: plan.look(pool.pids)) if plan else meanwhile
+                exits = pool.wait(setting.time_limit_s, meanwhile=look, goes_on=pace.goes_on)
+                checks = checker.result() if checker else Checks()
                 exits = [replace(each, index=first + each.index) for each in exits] if first else exits
                 limit_s = setting.time_limit_s * pace.limits
                 found = gather(job, number, released_ns, exits, list(mailbox.read()), limit_s, workers)

@@ -7,10 +7,11 @@ barrier. `Setting` has what is decided for one case before any of it runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ctypes import Structure
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from time import monotonic_ns
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,11 @@ UNLOCKED = Unlocked()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The facts that one trial's workers have in common; `paths` are the names of its file, one a mount."""
+    """The facts that one trial's workers have in common; `paths` are the names of its file, one a mount.
+
+    `within` gets the number of a segment, the segment and each recorded hold on it; it returns the hold with what is to
+    be done inside of it. Once the word of `stop` is not 0 no worker begins another round.
+    """
 
     paths: tuple[str, ...]
     shared: Shared
@@ -120,6 +125,8 @@ class Job:
     stresses: bool = False
     tape: Tape | None = None
     plan: Plan | None = None
+    within: Callable[[int, memoryview, Held], Held] | None = None
+    stop: memoryview | None = None
 
     @property
     def path(self) -> str:
@@ -246,6 +253,8 @@ class RaceWorker:
                 acquire = insisting(acquire, self._segment)
             span, waits = Span(start, length, write).pack(), self._job.log.histogram(self._number)
             hold = self._file.around(Hold(acquire, release, self._records, span, waits))
+            if self._job.within:
+                hold = self._job.within(self._number, self._records, hold)
             if self._job.stresses and self._pause:
                 hold = AfterWay(hold, self._pause)
             if self._job.plan:
@@ -367,7 +376,7 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
         header = job.log.segment(worker.index)
         failed: BaseException | None = None
         try:
-            _rounds(work, worker, header)
+            _rounds(work, worker, header, job.stop)
         except BaseException as error:
             failed = error
         ended_ns = monotonic_ns()
@@ -384,13 +393,15 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
     return prepare
 
 
-def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview) -> None:
+def _rounds(
+    work: Callable[[Any], None], worker: RaceWorker, header: memoryview, stop: memoryview | None = None
+) -> None:
     """Run the hot loop: nothing in it but the work and two stores.
 
     A round whose lock gave up is counted and not done; its number is the next round's, so that those done have no gap.
     """
     end = worker.rounds
-    numbers = counted(header, end)
+    numbers = _until(stop, python_rounds(header, end)) if stop else counted(header, end)
     while True:
         try:
             for worker.round in numbers:
@@ -399,8 +410,14 @@ def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview)
             header[GAVE_UP] += 1
             end -= 1
             numbers = python_rounds(header, end, worker.round)
+            numbers = _until(stop, numbers) if stop else numbers
         else:
             return
+
+
+def _until(stop: memoryview, numbers: Iterator[int]) -> Iterator[int]:
+    """Return these numbers of rounds; none once the word is not 0, with the rounds before it counted as done."""
+    return takewhile(lambda _: not stop[0], numbers)
 
 
 def _leaking(setting: Setting, job: Job, index: int) -> Job:

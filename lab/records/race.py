@@ -141,15 +141,16 @@ class Options:
     files: dict[str, str] = field(default_factory=dict)
 
 
-CHECK = -1
-"""This number of a worker stands for the check of a file, where that is a command."""
+CHECK, HOST = -1, -2
+"""These numbers of workers stand for the check of a file, where that is a command, and for a host with all of its."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The failure of one worker: in which trial and round, why, and the traceback where it raised.
 
-    Worker -1 is a check that is a command and failed itself; `trace` is the last of its output.
+    Worker -1 is a check that is a command and failed itself; `trace` is the last of its output. Worker -2 is a `host`
+    that ended or fell silent, with all of its workers; of any other, `host` is where it ran, if there are several.
 
     `pid` is that of a worker that did not end on SIGKILL and was left behind, `where` the function of the kernel in
     which it hangs, where the kernel reports it. Of a program the round is not known, and `trace` is the last that it
@@ -165,6 +166,7 @@ class Failure:
     pid: int | None = None
     where: str = ""
     program: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def by_brute_force(holds: list[Hold]) -> tuple[list[tuple[Hold, ...]], int]:
 
 
 def found(exclusion: Exclusion) -> tuple[list[tuple[Hold, ...]], int]:
-    return sorted(tuple(sorted(pair)) for pair in exclusion.overlaps), exclusion.contended
+    return sorted(tuple(sorted(pair[:2])) for pair in exclusion.overlaps), exclusion.contended
 
 
 @given(spans)

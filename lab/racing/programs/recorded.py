@@ -171,7 +171,8 @@ def _of_copy(row: Row, copy_of: Mapping[int, int]) -> Row:
 
 
 def _between(overlap: Overlap, copy_of: Mapping[int, int]) -> Overlap:
-    return Overlap(*(Hold(*_of_copy(hold, copy_of)) for hold in overlap))
+    first, second = (Hold(*_of_copy(hold, copy_of)) for hold in (overlap.first, overlap.second))
+    return Overlap(first, second)
 
 
 def _most(each: Iterable[Overtaking]) -> Overtaking:

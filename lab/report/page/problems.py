@@ -266,7 +266,7 @@ class Story:
         return found.name if found and found.field.size == 1 else f"byte {at:,}"
 
     def _overlap(self, overlap: Overlap) -> Problem:
-        first, second = overlap
+        first, second, _ = overlap
         span, other = Span.unpack(first.word), Span.unpack(second.word)
         start, end = max(span.start, other.start), min(span.end, other.end, self._recording.size)
         sentence = (

@@ -1,0 +1,174 @@
+"""Judge holds that were recorded on several hosts, whose clocks are known to within bounds only.
+
+Two holds of one host are compared by their stamps as they are: they share a clock. Of two hosts only what is certain
+counts: a hold lasted at least from the latest moment at which it can have been granted to the earliest at which it can
+have been released. So a lock that excludes is never accused, whatever the clocks show; a hold for which nothing is left
+between the two, being shorter than the clocks are uncertain, is counted as short.
+
+Tickets need no clock. Inside the lock a hold draws one number after its grant and another before its release, all from
+one counter. A number that another hold drew lies between the two only if it was drawn meanwhile, inside both holds.
+
+A hand-off between hosts is a grant on another host than the grant before it, on the same bytes. Without hand-offs a
+race says nothing about the hosts: the lock stayed on one of them. By tickets their order is known. By clocks those are
+counted that are certain: the longest chain found of grants that surely followed one another, each on another host.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+from .holds import Exclusion, Hold, Overlap, Row, Span, groups_apart, sweep
+
+ENOUGH = 20
+"""Fewer hand-offs between hosts, or fewer requests that met a holder on another host, show nothing."""
+
+
+class Stamped(NamedTuple):
+    """One hold of a worker on a host: its row by the clock of that host, and what is certain by this machine's.
+
+    Each pair has the earliest and the latest moment, in ns. `tickets` are both that it drew; None where it drew none,
+    or one only.
+    """
+
+    row: Row
+    host: int
+    requested: tuple[int, int]
+    granted: tuple[int, int]
+    released: tuple[int, int]
+    tickets: tuple[int, int] | None = None
+
+    @property
+    def certain(self) -> Row:
+        """Return the hold as it lasted at least."""
+        return self.granted[1], self.released[0], self.requested[1], self.row[3], self.row[4]
+
+    @property
+    def is_short(self) -> bool:
+        """Return True where nothing of it is certain."""
+        return self.released[0] <= self.granted[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the workers of one host did in a trial; `met` are requests that met a holder on another host.
+
+    The times are in ns. `uncertainties` are by how much the moments of grants may be wrong either way.
+    """
+
+    host: str
+    workers: range
+    operations: int = 0
+    met: int = 0
+    waits: Sequence[int] = ()
+    lengths: Sequence[int] = ()
+    uncertainties: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenHosts:
+    """What the holds of several hosts say beside the overlaps: hand-offs, and how strong the comparison was.
+
+    `holds` is how many were compared, of which `short` were too short for the clocks and `ticketed` had both tickets.
+    `by_tickets` says that the order of the grants is that of tickets. `cut_short` says that the trial was ended before
+    all rounds were done.
+    """
+
+    hand_offs: int
+    by_tickets: bool
+    holds: int
+    short: int
+    ticketed: int
+    shares: Sequence[Share] = field(default_factory=tuple)
+    cut_short: bool = False
+
+
+def judge(holds: Sequence[Stamped]) -> tuple[Exclusion, BetweenHosts]:
+    """Return the overlaps within hosts and between them, and what can be said between them.
+
+    The contended requests are those that met a holder on another host.
+    """
+    pairs: dict[tuple[int, int], Overlap] = {}
+    found = 0
+    for host in sorted({hold.host for hold in holds}):
+        own = [hold for hold in holds if hold.host == host]
+        found += _overlapping(pairs, own, [hold.row for hold in own])
+    lasting = [hold for hold in holds if not hold.is_short]
+    between = [(*hold.certain[:3], hold.host, hold.row[4]) for hold in lasting]
+    found += _overlapping(pairs, lasting, between)
+    drawn = [hold for hold in holds if hold.tickets]
+    by_ticket = [(*hold.tickets, hold.tickets[0], hold.row[3], hold.row[4]) for hold in drawn if hold.tickets]
+    by_tickets = _overlapping(pairs, drawn, by_ticket, proved=True)
+    total = max(found, by_tickets, len(pairs))
+    exclusion = Exclusion(list(pairs.values()), len(met(holds)), total - len(pairs))
+    has_order = len(drawn) == len(holds) and bool(holds)
+    count = sum(_hand_offs(group, by_tickets=has_order) for group in _same_bytes(holds))
+    short = sum(hold.is_short and hold.row[1] > hold.row[0] for hold in holds)
+    return exclusion, BetweenHosts(count, has_order, len(holds), short, len(drawn))
+
+
+def _overlapping(
+    pairs: dict[tuple[int, int], Overlap], holds: Sequence[Stamped], rows: Sequence[Row], *, proved: bool = False
+) -> int:
+    """Add the pairs of holds whose rows overlap, by their identities; return how many there are."""
+    exclusion = sweep(rows)
+    if exclusion.overlaps:
+        by_row = dict(zip(rows, holds, strict=True))
+        for first, second, _ in exclusion.overlaps:
+            one, other = by_row[first], by_row[second]
+            key = (id(one), id(other)) if id(one) < id(other) else (id(other), id(one))
+            same = one.host == other.host
+            ends = [Hold(*(each.row if same else each.certain)) for each in (one, other)]
+            proof = f"it drew ticket {second[0]}, between {first[0]} and {first[1]} of the other" if proved else ""
+            pairs.setdefault(key, Overlap(ends[0], ends[1], proof))
+    return exclusion.overlapping
+
+
+def met(holds: Sequence[Stamped]) -> list[Stamped]:
+    """Return the holds whose request surely came while another host held a lock that conflicts."""
+    spans = {word: Span.unpack(word) for word in {hold.row[4] for hold in holds}}
+    clash = {(a, b) for a in spans for b in spans if spans[a].conflicts(spans[b])}
+    lasting = [hold for hold in holds if not hold.is_short]
+    events = sorted(
+        [(hold.granted[1], 0, number) for number, hold in enumerate(lasting)]
+        + [(hold.requested[0], 1, number) for number, hold in enumerate(holds)]
+    )
+    active: list[Stamped] = []
+    found = []
+    for moment, is_request, number in events:
+        active = [hold for hold in active if hold.released[0] > moment]
+        if not is_request:
+            active.append(lasting[number])
+            continue
+        asking = holds[number]
+        if any(
+            hold.host != asking.host
+            and hold.released[0] > asking.requested[1]
+            and (hold.row[4], asking.row[4]) in clash
+            for hold in active
+        ):
+            found.append(asking)
+    return found
+
+
+def _same_bytes(holds: Sequence[Stamped]) -> Iterable[list[Stamped]]:
+    """Return the holds in groups whose byte ranges do not touch one another's."""
+    by_word: dict[int, list[Stamped]] = defaultdict(list)
+    for hold in holds:
+        by_word[hold.row[4]].append(hold)
+    return ([hold for word in words for hold in by_word[word]] for words in groups_apart(by_word))
+
+
+def _hand_offs(holds: Sequence[Stamped], *, by_tickets: bool) -> int:
+    """Return how many grants were on another host than the grant before, or surely were at least."""
+    if by_tickets:
+        order = [hold.host for hold in sorted(holds, key=lambda hold: hold.tickets or (0, 0))]
+        return sum(one != other for one, other in pairwise(order))
+    count, host, latest = -1, -1, 0
+    for hold in sorted(holds, key=lambda hold: hold.granted[1]):
+        if count < 0 or (hold.host != host and hold.granted[0] > latest):
+            count, host, latest = count + 1, hold.host, hold.granted[1]
+    return max(0, count)
