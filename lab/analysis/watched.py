@@ -113,7 +113,7 @@ class WatchedFile:
 
 @dataclass(slots=True)
 class Image:
-    """One log: the program of a process, its stacks as addresses or as lines of Python, and where code is loaded.
+    """One log: the program of a process, its stacks as addresses or lines of Python or Java, and where code is loaded.
 
     `who` is the same in another run: the number of the copy, then of a child among the children of its parent, and so
     on, with dots between; empty for a program that a child executed.
@@ -122,7 +122,7 @@ class Image:
     process: int
     who: str = ""
     stacks: dict[int, list[int]] = field(default_factory=dict)
-    python: dict[int, list[tuple[str, int, str]]] = field(default_factory=dict)
+    interpreted: dict[int, list[tuple[str, int, str]]] = field(default_factory=dict)
     code: list[tuple[int, int, int, str]] = field(default_factory=list)
 
 

@@ -205,8 +205,6 @@ static int open_page(struct mapping *map, char *address, int stores, int undecod
 
 /* -- What is recorded */
 
-static uint64_t mixed(uint64_t hash, uint64_t value) { return ((hash ^ value) * 0x9e3779b97f4a7c15u) ^ (hash >> 29); }
-
 static struct { uint64_t key, count; struct event *event; uint32_t turn; } seen[SEEN_PLACES]; /* count: of all events, once it was recorded */
 static uint64_t words[WORDS], sites[SEEN_PLACES];
 

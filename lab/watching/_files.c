@@ -37,7 +37,8 @@ static int is_chosen(const char *path)
     for (size_t k = 0; k < sizeof elsewhere / sizeof *elsewhere; k++)
         if (!strncmp(path, elsewhere[k], strlen(elsewhere[k])))
             return 0;
-    return !(length > 4 && !strcmp(path + length - 4, ".pyc")) && !strstr(path, "/__pycache__/") && !strstr(path, "/site-packages/");
+    return !(length > 4 && !strcmp(path + length - 4, ".pyc")) && !strstr(path, "/__pycache__/") && !strstr(path, "/site-packages/") &&
+           !strstr(path, "/hsperfdata_"); /* where a JVM tells its own figures */
 }
 
 uint32_t file_of(const struct statx *about, const char *path, int type)

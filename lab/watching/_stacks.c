@@ -2,7 +2,7 @@
 
 #include "_watch.h"
 
-enum { STACKS = 1 << 15, DEPTH = 12 };
+enum { STACKS = 1 << 15 };
 
 static uint64_t stack_hash[STACKS];
 static uint32_t stack_count;
@@ -10,7 +10,8 @@ static int uses_python;
 
 static __thread uintptr_t stack_low, stack_end __attribute__((tls_model("initial-exec")));
 
-static uint32_t intern(uint64_t hash, int *is_new)
+/* The caller has the table. */
+uint32_t intern(uint64_t hash, int *is_new)
 {
     uint32_t at = (uint32_t)(hash % STACKS);
     for (uint32_t k = 0; k < 64; k++, at = (at + 1) % STACKS) {
@@ -25,7 +26,24 @@ static uint32_t intern(uint64_t hash, int *is_new)
     return *is_new = 0;
 }
 
-static uint64_t mixed(uint64_t hash, uint64_t value) { return ((hash ^ value) * 0x9e3779b97f4a7c15u) ^ (hash >> 29); }
+/* The number of a stack that was written already, else 0. */
+uint32_t stack_known(uint64_t hash)
+{
+    for (uint32_t k = 0, at = (uint32_t)(hash % STACKS); k < 64 && stack_hash[at]; k++, at = (at + 1) % STACKS)
+        if (stack_hash[at] == hash)
+            return at + 1;
+    return 0;
+}
+
+/* Frames of a language, of which each is behind a tab; in front of them is room for the word and the number. */
+void write_frames(const char *language, uint32_t id, char *line, int head, int length)
+{
+    char word[32];
+    int size = snprintf(word, sizeof word, "%s %u", language, id);
+    memcpy(line + head - size, word, (size_t)size);
+    line[head + length] = '\n';
+    write_text(line + head - size, (size_t)(size + length + 1));
+}
 
 void write_maps(void)
 {
@@ -77,6 +95,7 @@ static uint32_t write_stack(void *const *frames, int count)
             code_count = 0;
             dl_iterate_phdr(add_code, NULL);
             write_maps();
+            find_java();
         }
         static char line[40 + 20 * DEPTH];
         int length = snprintf(line, sizeof line, "stack %u", id);
@@ -143,13 +162,8 @@ static uint32_t python_stack(void *thread)
     for (int k = 0; k < length; k++)
         hash = mixed(hash, (uint64_t)line[head + k]);
     uint32_t id = length ? intern(hash | 1, &is_new) : 0;
-    if (id && is_new) {
-        char word[32];
-        int size = snprintf(word, sizeof word, "python %u", id);
-        memcpy(line + head - size, word, (size_t)size);
-        line[head + length] = '\n';
-        write_text(line + head - size, (size_t)(size + length + 1));
-    }
+    if (id && is_new)
+        write_frames("python", id, line, head, length);
     unlock_table();
     return id;
 }
@@ -215,7 +229,7 @@ static uint32_t native_stack(void *caller, void *frame, int is_access)
 static uint32_t stack_at(void *caller, void *frame, int is_access)
 {
     void *thread = uses_python && Py_IsInitialized() ? PyGILState_GetThisThreadState() : NULL;
-    uint32_t id = thread ? python_stack(thread) : 0;
+    uint32_t id = thread ? python_stack(thread) : is_access ? 0 : java_stack(caller);
     if (id)
         return id;
     return native_stack(caller, frame, is_access);

@@ -146,11 +146,20 @@ void forget_fd(int fd);
 void make_whole(int at, const char *path);
 
 /* Stacks (_stacks.c). */
+enum { DEPTH = 12 };
 void prepare_stacks(void);
 void forget_stacks(void);
 void write_maps(void);
 uint32_t stack_of(void *caller, void *frame);
 uint32_t stack_of_access(void *at, void *frame);
+uint32_t intern(uint64_t hash, int *is_new);
+uint32_t stack_known(uint64_t hash);
+void write_frames(const char *language, uint32_t id, char *line, int head, int length);
+static inline uint64_t mixed(uint64_t hash, uint64_t value) { return ((hash ^ value) * 0x9e3779b97f4a7c15u) ^ (hash >> 29); }
+
+/* Lines of Java (_java.c). */
+void find_java(void);
+uint32_t java_stack(const void *caller);
 
 /* Mappings (_mappings.c), and how closely they are watched. */
 enum { CALLS, PAGES, ACCESSES };

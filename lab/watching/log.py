@@ -199,7 +199,7 @@ class _Reader:
             elif word == "name":
                 key, _, name = rest.partition(" ")
                 self.history.files[files[int(key)]].names.append(name)
-            elif word in ("who", "stack", "python"):
+            elif word in ("who", "stack", "python", "java"):
                 _add_to_image(image, word, rest)
             elif word == "program":
                 process.programs.append(_command(rest))
@@ -233,7 +233,7 @@ def _add_to_image(image: Image, word: str, rest: str) -> None:
         image.stacks[int(key)] = [int(each, 16) for each in frames]
     else:
         key, *words = rest.split("\t")
-        image.python[int(key)] = [(words[k], int(words[k + 1]), words[k + 2]) for k in range(0, len(words) - 2, 3)]
+        image.interpreted[int(key)] = [(words[k], int(words[k + 1]), words[k + 2]) for k in range(0, len(words) - 2, 3)]
 
 
 Code = tuple[int, int, int, str]

@@ -1,7 +1,7 @@
 """Name the places in a program that its calls came from: the source line where debugging information has it.
 
-A Python program's places are its own lines, which the library recorded; those of compiled code are addresses, and are
-looked up in the ELF and DWARF sections of the file that was loaded there (pyelftools).
+A Python or Java program's places are its own lines, which the library recorded; those of compiled code are addresses,
+and are looked up in the ELF and DWARF sections of the file that was loaded there (pyelftools).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Places:
         """Return the frames of a call, innermost first."""
         if event.stack not in self._stacks:
             image, key = self._images[event.stack[0]], event.stack[1]
-            self._stacks[event.stack] = tuple(_python(image, key) or _native(image, key))
+            self._stacks[event.stack] = tuple(_interpreted(image, key) or _native(image, key))
         return self._stacks[event.stack]
 
     def stack(self, event: Event) -> tuple[str, ...]:
@@ -73,12 +73,18 @@ def project_root() -> Path:
 
 
 LIBRARY = (f"{os.sep}lib{os.sep}python", f"{os.sep}site-packages{os.sep}", "<frozen ")
+JDK = ("java/", "javax/", "jdk/", "sun/", "com/sun/")
 
 
-def _python(image: Image, key: int) -> list[Frame]:
-    """Return the frames of Python code; those of the user come before those of the standard library."""
-    frames = image.python.get(key, [])
-    own = [frame for frame in frames if not any(part in frame[0] for part in LIBRARY)]
+def _is_library(path: str) -> bool:
+    """Tell whether a file is the language's own: of the standard library of Python, or of the JDK."""
+    return path.startswith(JDK) if path.endswith(".java") else any(part in path for part in LIBRARY)
+
+
+def _interpreted(image: Image, key: int) -> list[Frame]:
+    """Return the frames of Python or Java; those of the user come before those of the standard library."""
+    frames = image.interpreted.get(key, [])
+    own = [frame for frame in frames if not _is_library(frame[0])]
     return [Frame(*frame) for frame in own or frames]
 
 

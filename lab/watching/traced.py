@@ -22,7 +22,8 @@ REGULAR, CHANNEL = 1, 2
 
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, ALL_AND_BIRTH = -100, 0x100, 0xFFF
 ELSEWHERE = ("/usr/", "/lib", "/bin/", "/sbin/", "/etc/", "/proc/", "/sys/", "/dev/", "/opt/", "/snap/")
-"""Where no files of a program's own are, as in _files.c."""
+NOT_SHARED = ("/__pycache__/", "/site-packages/", "/hsperfdata_")
+"""Where no files of a program's own are, as in _files.c; in the last a JVM tells its own figures."""
 
 _statx = ctypes.CDLL(None, use_errno=True).statx
 
@@ -57,7 +58,7 @@ class Files:
         if path.startswith("/memfd:"):  # it has no name: a heap, more often than what processes share
             return False
         mine = not path.startswith(ELSEWHERE)
-        return mine and not path.endswith(".pyc") and "/__pycache__/" not in path and "/site-packages/" not in path
+        return mine and not path.endswith(".pyc") and not any(part in path for part in NOT_SHARED)
 
     def at(self, access: str, path: str, *, follow: bool = True) -> tuple[int, int] | None:
         """Return the number and the type of a file that can be reached at `access`, None where it is not recorded.

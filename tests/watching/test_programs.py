@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -126,3 +127,43 @@ def test_a_database_that_loses_every_third_lock_is_reported(tmp_path: Path, monk
     code, document = watched(tmp_path, "gdbm, read")
     assert code == 1
     assert {each["file"].rsplit("/", 1)[-1] for each in document["findings"] if not each["note"]} == {"data.gdbm"}
+
+
+JAVA = """
+import java.io.FileInputStream;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+
+public class Adds {
+    static void look() throws Exception {
+        new FileInputStream("data").close();
+    }
+
+    public static void main(String[] words) throws Exception {
+        try (FileChannel file = FileChannel.open(Path.of("data"), StandardOpenOption.WRITE)) {
+            FileLock lock = file.lock();
+            if (words.length > 0)
+                look();
+            lock.release();
+        }
+    }
+}
+"""
+
+
+def test_a_java_program_is_told_its_own_lines(tmp_path: Path) -> None:
+    need_program("java", "javac")
+    (tmp_path / "Adds.java").write_text(JAVA)
+    (tmp_path / "data").touch()
+    subprocess.run([str(shutil.which("javac")), "Adds.java"], check=True, cwd=tmp_path)
+    java = ("java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "Adds")
+    ended = run_lab("watch", "--json", "-", "--", *java, "looks", cwd=tmp_path)
+    document = json.loads(ended.stdout)
+    (found,) = document["findings"]
+    assert (found["cause"], ended.returncode) == ("dropped by a close", 1)
+    assert [call["place"] for call in found["calls"]] == [
+        "Adds.java:15 Adds.main", "Adds.java:10 Adds.look", "Adds.java:18 Adds.main",
+    ]  # fmt: skip
+    assert run_lab("watch", "--", *java, cwd=tmp_path).returncode == 0
