@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Any, ParamSpec
 
 from tests.warm import ROOT as ROOT
-from tests.warm import Forked, warm
+from tests.warm import Forked, warm, warm_for
 
 PATIENCE = float(os.environ.get("LAB_PATIENCE", "1"))
 """Multiplies all that tests wait; more of it is for a machine that is busy with other work. No verdict hangs on it."""
@@ -53,7 +53,8 @@ def run_lab(
 ) -> subprocess.CompletedProcess[str]:
     """`python -m lab` with these arguments; `env` is added to this process's own."""
     words, environment = [str(arg) for arg in args], {**os.environ, **(env or {})}
-    if not warm().fits(environment):
+    interpreter = warm_for(words)
+    if not interpreter.fits(environment):
         return subprocess.run(
             [sys.executable, "-m", "lab", *words],
             cwd=cwd,
@@ -69,7 +70,7 @@ def run_lab(
         stdin.seek(0)
         (out, to_out), (err, to_err) = os.pipe(), os.pipe()
         job = {"arguments": words, "cwd": str(Path(cwd or ".").resolve())}
-        process = warm().start(job, environment, [stdin.fileno(), to_out, to_err])
+        process = interpreter.start(job, environment, [stdin.fileno(), to_out, to_err])
     os.close(to_out)
     os.close(to_err)
     stdout, stderr = _read_both(process, out, err, timeout)

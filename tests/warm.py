@@ -24,17 +24,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
-IMPORTED = (
-    "hypothesis",
-    "pytest",
-    "lab.cli",
-    "lab.checking.run",
-    "lab.exploring.beside_race",
-    "lab.racing",
-    "lab.report",
-    "tests.helpers",
-)
-"""What nearly every process of the tests imports."""
+COMMANDS = tuple(f"lab.cli.{path.stem}" for path in sorted((ROOT / "lab/cli").glob("[a-z]*.py")))
+LAB = ("lab.checking.run", "lab.exploring.beside_race", "lab.racing", "lab.report")
+IMPORTED = {
+    "lab": (*LAB, *COMMANDS, "lab.report.text.race", "lab.report.text.race_again", "msgspec.json", "tabulate"),
+    "tests": (*LAB, *COMMANDS, "hypothesis", "msgspec.json", "pytest", "tests.helpers"),
+}
+"""What nearly every process that is one of the lab's commands imports, and every process that runs a test's function.
+
+A fork copies the tables of all that its process has mapped, so commands are forked without what only tests import.
+"""
+
+NEEDS_MORE = ("check",)
+"""Commands that import what tests do: the random programs come from Hypothesis."""
 
 FREE = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "HOME", "TMPDIR", "PYTEST_CURRENT_TEST"}
 """Variables that the lab reads when it runs; any other may decide what is imported, and takes a Python of its own."""
@@ -67,13 +69,13 @@ class Forked:
 
 
 class Warm:
-    """The warm interpreter of this process."""
+    """A warm interpreter of this process; `kind` is a key of IMPORTED."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._environment = dict(os.environ)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.warm", kind, str(theirs.fileno())],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -98,9 +100,14 @@ class Warm:
 
 
 @cache
-def warm() -> Warm:
-    """Return the warm interpreter of this process, which ends with it."""
-    return Warm()
+def warm(kind: str = "tests") -> Warm:
+    """Return the warm interpreter of this kind; it ends with this process."""
+    return Warm(kind)
+
+
+def warm_for(words: Sequence[str]) -> Warm:
+    """Return the warm interpreter for the lab's command with these arguments."""
+    return warm("tests" if words and words[0] in NEEDS_MORE else "lab")
 
 
 def _jobs(control: socket.socket) -> dict[str, Any] | None:
@@ -147,11 +154,11 @@ def _perform(job: Mapping[str, Any], parent: int) -> None:
 def main() -> None:
     """Import, then fork; a stop from the keyboard is for the children."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in IMPORTED:
+    for name in IMPORTED[sys.argv[1]]:
         import_module(name)
     gc.freeze()
     me = os.getpid()
-    job = _jobs(socket.socket(fileno=int(sys.argv[1])))
+    job = _jobs(socket.socket(fileno=int(sys.argv[2])))
     if job:
         _perform(job, me)
 
