@@ -15,10 +15,11 @@ counted that are certain: the longest chain found of grants that surely followed
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from .holds import Exclusion, Hold, Overlap, Row, Span, groups_apart, sweep
@@ -73,8 +74,8 @@ class BetweenHosts:
     """What the holds of several hosts say beside the overlaps: hand-offs, and how strong the comparison was.
 
     `holds` is how many were compared, of which `short` were too short for the clocks and `ticketed` had both tickets.
-    `by_tickets` says that the order of the grants is that of tickets. `cut_short` says that the trial was ended before
-    all rounds were done.
+    `met` are the numbers of the hosts of those requests that met a holder on another host. `by_tickets` says that the
+    order of the grants is that of tickets. `cut_short` says that the trial was ended before all rounds were done.
     """
 
     hand_offs: int
@@ -82,7 +83,8 @@ class BetweenHosts:
     holds: int
     short: int
     ticketed: int
-    shares: Sequence[Share] = field(default_factory=tuple)
+    met: Sequence[int] = ()
+    shares: Sequence[Share] = ()
     cut_short: bool = False
 
 
@@ -103,11 +105,12 @@ def judge(holds: Sequence[Stamped]) -> tuple[Exclusion, BetweenHosts]:
     by_ticket = [(*hold.tickets, hold.tickets[0], hold.row[3], hold.row[4]) for hold in drawn if hold.tickets]
     by_tickets = _overlapping(pairs, drawn, by_ticket, proved=True)
     total = max(found, by_tickets, len(pairs))
-    exclusion = Exclusion(list(pairs.values()), len(met(holds)), total - len(pairs))
+    asked = [hold.host for hold in met(holds)]
+    exclusion = Exclusion(list(pairs.values()), len(asked), total - len(pairs))
     has_order = len(drawn) == len(holds) and bool(holds)
     count = sum(_hand_offs(group, by_tickets=has_order) for group in _same_bytes(holds))
     short = sum(hold.is_short and hold.row[1] > hold.row[0] for hold in holds)
-    return exclusion, BetweenHosts(count, has_order, len(holds), short, len(drawn))
+    return exclusion, BetweenHosts(count, has_order, len(holds), short, len(drawn), asked)
 
 
 def _overlapping(
@@ -128,30 +131,51 @@ def _overlapping(
 
 
 def met(holds: Sequence[Stamped]) -> list[Stamped]:
-    """Return the holds whose request surely came while another host held a lock that conflicts."""
+    """Return the holds that surely waited while another host held a lock that conflicts.
+
+    By the clocks: what is certain of such a hold has a moment in common with what is certain of the wait. By tickets
+    too, of holds that do not overlap: those of other hosts between a hold and the next of the same worker take longer,
+    by their own clocks, than the worker was away, by its own; so it had come back before the last of them was over.
+    """
     spans = {word: Span.unpack(word) for word in {hold.row[4] for hold in holds}}
-    clash = {(a, b) for a in spans for b in spans if spans[a].conflicts(spans[b])}
-    lasting = [hold for hold in holds if not hold.is_short]
-    events = sorted(
-        [(hold.granted[1], 0, number) for number, hold in enumerate(lasting)]
-        + [(hold.requested[0], 1, number) for number, hold in enumerate(holds)]
-    )
-    active: list[Stamped] = []
+    known: dict[tuple[int, int], _Others] = {}
+    before: dict[int, Stamped] = {}
     found = []
-    for moment, is_request, number in events:
-        active = [hold for hold in active if hold.released[0] > moment]
-        if not is_request:
-            active.append(lasting[number])
-            continue
-        asking = holds[number]
-        if any(
-            hold.host != asking.host
-            and hold.released[0] > asking.requested[1]
-            and (hold.row[4], asking.row[4]) in clash
-            for hold in active
+    for hold in sorted(holds, key=lambda hold: hold.row[2]):
+        key = hold.host, hold.row[4]
+        if key not in known:
+            mine = spans[hold.row[4]]
+            known[key] = _Others([o for o in holds if o.host != hold.host and spans[o.row[4]].conflicts(mine)])
+        last = before.get(hold.row[3])
+        before[hold.row[3]] = hold
+        if known[key].held(hold.requested[1], max(hold.requested[0], hold.granted[0])) or (
+            last and known[key].held_between(last, hold)
         ):
-            found.append(asking)
+            found.append(hold)
     return found
+
+
+class _Others:
+    """The holds of other hosts that conflict with one, in the order of their grants and of their tickets."""
+
+    def __init__(self, holds: Sequence[Stamped]) -> None:
+        lasting = sorted(hold.certain[:2] for hold in holds if not hold.is_short)
+        self._granted = [granted for granted, _ in lasting]
+        self._released = list(accumulate((released for _, released in lasting), max, initial=0))
+        drawn = sorted((hold.tickets[0], hold.row[1] - hold.row[0]) for hold in holds if hold.tickets)
+        self._tickets = [ticket for ticket, _ in drawn]
+        self._lengths = list(accumulate((length for _, length in drawn), initial=0))
+
+    def held(self, start: int, end: int) -> bool:
+        """Return True where one of them surely began before the end and was released after the start."""
+        return self._released[bisect_left(self._granted, end)] > start
+
+    def held_between(self, last: Stamped, hold: Stamped) -> bool:
+        """Return True where those between two holds of one worker took longer than it was away."""
+        if not last.tickets or not hold.tickets:
+            return False
+        first, end = (bisect_left(self._tickets, each) for each in (last.tickets[1], hold.tickets[0]))
+        return self._lengths[end] - self._lengths[first] > hold.row[2] - last.row[1] if end > first else False
 
 
 def _same_bytes(holds: Sequence[Stamped]) -> Iterable[list[Stamped]]:

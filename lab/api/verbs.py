@@ -16,6 +16,7 @@ from lab.records import Bench, Check, Document, Exploration, LockSurvey, Price, 
 from .values import TRIALS
 
 if TYPE_CHECKING:
+    from lab.hosts.links import Reach
     from lab.racing import Case
     from lab.racing.cases import RaceCase
     from lab.records import Options
@@ -70,8 +71,11 @@ def race(
     ignore: Sequence[str] = (),
     make_cases: Callable[[Sequence[Found], Options], list[Case]] | None = None,
     race_case: RaceCase | None = None,
+    reach: Reach | None = None,
+    tickets: bool = True,
+    leak_on: Sequence[str] = (),
 ) -> Job[Run]:
-    """Race the cases that these options make.
+    """Race the cases that these options make, over the hosts of `reach` if it is given.
 
     `race_case` races a case in another way than by `trials`. Raises UsageError and CannotRunError for what makes no
     sense or is not available.
@@ -109,11 +113,18 @@ def race(
         ordinary_s=None if own_length or faults else ORDINARY_S,
         directories=[str(each) for each in dir if dir[1:]],
         raise_rounds=not own_length,
+        tickets=tickets,
+        leak_on=list(leak_on),
     )
     cases = (make_cases or racing.cases_of)(scenarios, options)
 
     def perform(tell: Tell) -> Run:
-        done = racing.run(cases, options, tell, race_case)
+        if reach:
+            from lab.hosts.run import run_over
+
+            done = run_over(reach, cases, options, tell)
+        else:
+            done = racing.run(cases, options, tell, race_case)
         if race_case:
             done = replace(
                 done, options=replace(done.options, trials=max((row.trials for row in done.cases), default=0))

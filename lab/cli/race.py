@@ -22,6 +22,7 @@ from lab.api.values import (
     several,
 )
 
+from .hosts import add_hosts, reach_of
 from .options import (
     Listed,
     add_directories,
@@ -64,6 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--trials", type=at_least(1), metavar="N", help=f"repetitions, each with a fresh file ({TRIALS})")
     add_directories(what)
+    over = parser.add_argument_group("over several hosts")
+    add_hosts(over)
+    over.add_argument(
+        "--no-tickets",
+        action="store_true",
+        help="draw no tickets inside the locks: holds stay as short as they are, and clocks alone compare them",
+    )
+    over.add_argument(
+        "--leak-on", action=Listed, type=names, default=[], metavar="HOST[,HOST...]", help="--leak on these hosts alone"
+    )
     add_program_arguments(parser)
     how = parser.add_argument_group("how")
     add = how.add_argument
@@ -164,11 +175,15 @@ def _run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     check_format(arguments.format)
+    check_hosts(arguments)
     check_program(arguments)
     scenarios = scenarios_of(arguments)
     job = verbs.race(
         scenarios,
         dir=directories_of(arguments),
+        reach=reach_of(arguments),
+        tickets=not arguments.no_tickets,
+        leak_on=arguments.leak_on,
         lock=arguments.lock,
         workers=arguments.workers,
         rounds=arguments.rounds,
@@ -179,7 +194,7 @@ def _run(arguments: argparse.Namespace) -> int:
         window=arguments.window,
         leak=arguments.leak,
         detects=arguments.detects,
-        faults=arguments.faults,
+        faults="none" if over_hosts(arguments) else arguments.faults,
         isolate=arguments.isolate,
         time_limit=arguments.time_limit,
         record=arguments.record or (RECORDED if arguments.html or arguments.trace else 0),
@@ -216,6 +231,33 @@ def _run(arguments: argparse.Namespace) -> int:
             if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):
                 complain(heading(done))
             return documents.report(done)
+
+
+def check_hosts(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for options that make no sense over several hosts, or without them."""
+    from lab.errors import UsageError
+
+    if not over_hosts(arguments):
+        for name in ("no_tickets", "leak_on", "python", "ssh_config"):
+            if getattr(arguments, name):
+                raise UsageError(f"--{name.replace('_', '-')}: belongs to --hosts; add it, or leave it out")
+        return
+    for name in ONE_HOST:
+        if getattr(arguments, name):
+            raise UsageError(f"--{name.replace('_', '-')}: works on one host; leave it out, or --hosts")
+    if len(arguments.dir or ()) != 1 or not arguments.dir[0].is_absolute():
+        raise UsageError("--hosts: which directory do they share? Give one --dir, the whole path as it is on the hosts")
+    if arguments.leak_on and not arguments.leak:
+        raise UsageError("--leak-on: belongs to --leak; add it, or leave it out")
+
+
+def over_hosts(arguments: argparse.Namespace) -> bool:
+    """Return True where hosts are named."""
+    return bool(arguments.hosts or arguments.hosts_file or arguments.mpi)
+
+
+ONE_HOST = ("program", "check", "prepare", "watch", "faults", "isolate", "record", "html", "trace")
+"""The options that so far work on one host only."""
 
 
 def _junit(done: Document) -> bytes:

@@ -38,7 +38,7 @@ PING_AGAIN_S = 1.0
 LEAD_NS = 30_000_000
 """The start is so long after the last host was told of it."""
 
-TRIAL_S = 5.0
+TRIAL_S = 3.0
 """A trial ends after so many seconds, whatever rounds are left, where the user has not chosen the rounds."""
 
 PROBED_ROUNDS, PROBED_S = 3, 40.0
@@ -368,6 +368,7 @@ def _merged(
         orphans=[each for found in every for each in found.orphans],
         checks=every[0].checks,
     )
+    shares = [replace(share, met=between.met.count(number)) for number, share in enumerate(shares)]
     between = replace(between, shares=shares, cut_short=cut_short)
     return replace(result_of(merged, exclusion), between=between)
 

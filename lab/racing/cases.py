@@ -347,12 +347,12 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None], ra
             where = environment(folders[0], begun.load, RECORDER, several=options.directories)
     return Run(
         **begun.header(where, interrupted=interrupted),
-        options=_anonymous(options),
+        options=anonymous_options(options),
         cases=rows,
     )
 
 
-def _anonymous(options: Options) -> Options:
+def anonymous_options(options: Options) -> Options:
     """Return the options without the user's name in their paths."""
     return replace(
         options,

@@ -21,6 +21,7 @@ from lab.analysis.statistics import (
 from lab.host.environment import anonymous_text
 from lab.memory import Backing, find_backing
 from lab.records import (
+    HOST,
     ITS_OWN,
     Case,
     Cpu,
@@ -37,6 +38,7 @@ from lab.records import (
 from lab.scenario import Found
 from lab.scenario.base import counterexample_of, has_invariant
 
+from .host_figures import between_hosts, lacking
 from .trial import Result
 from .worker import Setting
 
@@ -76,6 +78,9 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     )
     backing = find_backing(setting.backing)
     expected = setting.scenario.expected(setting.lock.name, backing.name)
+    between = between_hosts(results)
+    lacks = lacking(between, contended) if between and verdict == expected == "clean" else ""
+    verdict = "inconclusive" if lacks else verdict
     return Case(
         scenario=found.name,
         lock=setting.lock.name,
@@ -91,7 +96,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         damaged_of=damaged_of,
         damage=damage,
         overlapping_holds=overlapping,
-        overlaps=[_overlap_text(overlap, setting.workers) for overlap in overlaps[:SHOWN]],
+        overlaps=[_overlap_text(overlap, _names(setting, results)) for overlap in overlaps[:SHOWN]],
         corruption_rate=damaged / damaged_of if damaged_of else 0.0,
         damaged_trials=damaged_trials,
         interval_95=clopper_pearson(damaged_trials, len(judged)) if judged else (0.0, 1.0),
@@ -121,7 +126,8 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         peak_rss_bytes=max((each.peak_rss_bytes for each in exits), default=0) or None,
         verdict=verdict,
         expected=expected,
-        reason=_reason(verdict, damage, overlapping, failures, _undone(setting, backing, watched))
+        reason=lacks
+        or _reason(verdict, damage, overlapping, failures, _undone(setting, backing, watched))
         + _together(seen_together, failures)
         + _fault_note(results),
         why=_why(setting, expected, backing),
@@ -138,6 +144,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         data_checked=not (setting.fault and setting.fault.kills),
         faults_made=sum(result.faults_made for result in results),
         invariant_checks=_checks(setting, results),
+        between_hosts=between,
         trial_samples=[_sample(result) for result in results],
         wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
         hold_samples_ns=lengths[:: max(1, -(-len(lengths) // SAMPLES))],
@@ -322,6 +329,8 @@ def _undone(setting: Setting, backing: Backing, watched: WatchedLocks | None) ->
 def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures: Sequence[Failure], undone: str) -> str:
     if failures:
         first = failures[0]
+        if first.worker == HOST:
+            return f"host {first.host}: {first.reason}, in trial {first.trial}{_more(failures)}"
         where = f"trial {first.trial}" if first.program else f"round {first.round} of trial {first.trial}"
         return f"worker {first.worker} {first.reason}, in {where}{_more(failures)}"
     if overlaps:
@@ -355,21 +364,28 @@ def _fault_note(results: Sequence[Result]) -> str:
     return f"; {notes[0]}" if notes else ""
 
 
-def _overlap_text(overlap: Overlap, workers: int) -> str:
+def _names(setting: Setting, results: Sequence[Result]) -> list[str]:
+    """Return each worker as a sentence names it: by its number, and its host where there are several."""
+    shares = [share for result in results if result.between for share in result.between.shares]
+    hosts = {worker: f" on {share.host}" for share in shares for worker in share.workers}
+    return [f"{worker}{hosts.get(worker, '')}" for worker in range(setting.workers)]
+
+
+def _overlap_text(overlap: Overlap, names: Sequence[str]) -> str:
     first, second, proof = overlap
     span, other = Span.unpack(first.word), Span.unpack(second.word)
     together = min(first.released_ns, second.released_ns) - max(first.granted_ns, second.granted_ns)
     return (
-        f"{_who(second.worker, workers)} was granted {_bytes(other)} while {_who(first.worker, workers)} "
+        f"{_who(second.worker, names)} was granted {_bytes(other)} while {_who(first.worker, names)} "
         f"held {_bytes(span)}: "
         f"{proof or f'{together:,} ns together'}"
     )
 
 
-def _who(segment: int, workers: int) -> str:
+def _who(segment: int, names: Sequence[str]) -> str:
     """Return the worker of a log segment: its own, its twin's or its helpers' (`lab.racing.recorder`)."""
     whose = ("worker", "the second owner in worker", "a helper of worker")
-    return f"{whose[segment // workers]} {segment % workers}"
+    return f"{whose[segment // len(names)]} {names[segment % len(names)]}"
 
 
 def _bytes(span: Span) -> str:

@@ -45,13 +45,16 @@ from .explore import CaseFailure, Exploration, ExploredCase, ExploreOptions, Rep
 from .hosts import Host, Hosts, HostsOptions
 from .race import (
     CHECK,
+    HOST,
     ITS_OWN,
     Accesses,
+    BetweenHosts,
     Block,
     Case,
     Cpu,
     Failure,
     Field,
+    HostPart,
     How,
     LockFile,
     Options,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from .common import Damage, Header, Holds, Quantiles
 from .explore import ExploredCase
+from .hosts import Host
 from .watch import WatchedLocks
 
 
@@ -108,7 +109,9 @@ class Options:
     number i modulo their number, from 0. `directory` is the first. With `raise_rounds` a case that was expected to
     break and did not went on with trials of more rounds; the case's `rounds` are those of the last. `files` are the
     paths of the scenarios that are neither built in nor installed, by their names. With `watch` the calls of a program
-    were recorded and judged, without the accesses that `suppress` covers and the causes to `ignore`.
+    were recorded and judged, without the accesses that `suppress` covers and the causes to `ignore`. Over several
+    `hosts`, reached with their `python` and the `ssh_config`, the holds drew `tickets`, and with `leak_on` the lock of
+    these hosts alone granted falsely.
     """
 
     scenarios: list[str]
@@ -139,6 +142,11 @@ class Options:
     suppress: list[str] = field(default_factory=list)
     ignore: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    hosts: list[str] = field(default_factory=list)
+    python: str = ""
+    ssh_config: str = ""
+    tickets: bool = True
+    leak_on: list[str] = field(default_factory=list)
 
 
 CHECK, HOST = -1, -2
@@ -239,6 +247,44 @@ class SampledLocks:
     beside: list[LockFile] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class HostPart:
+    """What the workers of one host did in a case, and how long they waited and held.
+
+    `contended_requests` are those that surely met a holder on another host. The moments of its grants are known to
+    within `clock_uncertainty_ns` either way, in the median.
+    """
+
+    name: str
+    workers: int
+    operations: int = 0
+    holds: int = 0
+    contended_requests: int = 0
+    wait_ns: Quantiles | None = None
+    hold_ns: Quantiles | None = None
+    clock_uncertainty_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenHosts:
+    """What a race over several hosts says of them: `hand_offs` are grants on another host than the grant before.
+
+    Their order is that of the tickets, or what the clocks show for certain: then there were at least so many. Of the
+    `compared_holds` those in `short_holds` are shorter than the clocks are uncertain, so that nothing is certain of
+    them between hosts but by the tickets, which `ticketed_holds` have. `cut_short` trials ended before all of their
+    rounds were done.
+    """
+
+    hand_offs: int
+    ordered_by: Literal["tickets", "clocks"]
+    compared_holds: int = 0
+    short_holds: int = 0
+    ticketed_holds: int = 0
+    cut_short: int = 0
+    clock_uncertainty_ns: int | None = None
+    hosts: list[HostPart] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """The result of one case, scenario x lock x backing x workers: one row of the table.
@@ -268,7 +314,8 @@ class Case:
     invariant finds is damage, counted against these checks.
     `data_checked` is false where a process was killed in the middle of its work: holds, and who is let in, decide.
     A case that was raced for a time took `raced_s` seconds, with the starts of its trials. `manner` says what its
-    workers did inside the lock, "yielded" or "slept", where they met too seldom by themselves.
+    workers did inside the lock, "yielded" or "slept", where they met too seldom by themselves. Where it went over
+    several hosts, `between_hosts` is what that adds, and `contended_requests` met a holder on another host.
     """
 
     scenario: str
@@ -333,6 +380,7 @@ class Case:
     data_checked: bool = True
     raced_s: float = 0.0
     manner: Literal["", "yielded", "slept"] = ""
+    between_hosts: BetweenHosts | None = None
     trial_samples: list[Trial] = field(default_factory=list)
     wait_samples_ns: list[int] = field(default_factory=list)
     hold_samples_ns: list[int] = field(default_factory=list)
@@ -364,8 +412,9 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Header):
-    """One invocation of the program."""
+    """One invocation of the program; `hosts` are those that it went over, where there were several."""
 
     command: Literal["race"] = "race"
     options: Options
     cases: list[Case]
+    hosts: list[Host] = field(default_factory=list)

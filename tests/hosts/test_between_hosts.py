@@ -124,16 +124,66 @@ def test_only_what_happened_is_reported(race: tuple[list[True_], list[Ahead], li
             if one.conflicts(other) and max(first[0], second[0]) < min(first[1], second[1])
         ]
         assert exclusion.overlapping >= len(by_ticket)
-    for found in met(rows):
-        asking = holds[rows.index(found)]
-        assert any(
-            asking.conflicts(hold) and hold.host != asking.host and hold.granted <= asking.requested < hold.released
-            for hold in holds
-        )
+    for found in met([row._replace(tickets=None) for row in rows] if together else rows):
+        asking = holds[[row.row for row in rows].index(found.row)]
+        assert any(_waits_for(asking, hold) for hold in holds)
     assert exclusion.contended == len(met(rows))
     most = sum(changes(holds, words) for words in (WORDS[:2], WORDS[2:]))
     assert between.hand_offs == most if between.by_tickets else between.hand_offs <= most
     assert between.by_tickets == (with_tickets and bool(holds))
+
+
+def _waits_for(asking: True_, hold: True_) -> bool:
+    """Whether it waited, or asked, while the other was held on another host."""
+    end = max(asking.granted, asking.requested + 1)
+    return (
+        asking.conflicts(hold)
+        and hold.host != asking.host
+        and max(asking.requested, hold.granted) < min(end, hold.released)
+    )
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> tuple[list[True_], list[Ahead], list[Clock]]:
+    """Holds of two hosts, one after the other, each asked for at any time after the worker's last one."""
+    now, away, holds = 0, dict.fromkeys(range(4), 0), []
+    for _ in range(draw(st.integers(0, 12))):
+        worker, pause, lasts = draw(st.integers(0, 3)), draw(st.integers(1, 90_000)), draw(st.integers(1, 90_000))
+        now += pause
+        asked = draw(st.integers(away[worker], now))
+        holds.append(True_(worker % 2, worker, WORDS[0], asked, now, now + lasts))
+        now += lasts
+        away[worker] = now + 1
+    ahead = [draw(aheads) for _ in range(2)]
+    return holds, ahead, [clock_of(each, draw(measured)) for each in ahead]
+
+
+@given(race=turns())
+def test_by_tickets_a_request_met_a_holder_only_if_it_did(race: tuple[list[True_], list[Ahead], list[Clock]]) -> None:
+    holds, ahead, clocks = race
+    exact = [Ahead(each.ns, 0.0) for each in ahead]  # durations are compared, which drift changes by 500 ppm
+    rows = [
+        stamped(hold, exact[hold.host], clocks[hold.host], pair)._replace(granted=(0, 1), released=(1, 0))
+        for hold, pair in zip(holds, drawn(holds), strict=True)
+    ]
+    for found in met(rows):
+        asking = holds[[row.row for row in rows].index(found.row)]
+        assert any(_waits_for(asking, hold) for hold in holds)
+
+
+def test_who_waits_for_another_host_s_hold_is_counted_by_its_tickets() -> None:
+    """Both hosts take turns of 50 us, by clocks that are known to 5 ms; each is away for 1 us."""
+    holds = [
+        True_(at % 2, at % 2, WORDS[0], max(0, (at - 1) * 50_000 + 1_000), at * 50_000, at * 50_000 + 49_000)
+        for at in range(8)
+    ]
+    ahead = [Ahead(0, 0.0), Ahead(10**12, 0.0)]
+    clocks = [clock_of(each, [(0, [(5_000_000, 5_000_000)])]) for each in ahead]
+    rows = [
+        stamped(each, ahead[each.host], clocks[each.host], pair) for each, pair in zip(holds, drawn(holds), strict=True)
+    ]
+    assert len(met(rows)) == 6
+    assert met([row._replace(tickets=None) for row in rows]) == []
 
 
 def changes(holds: Sequence[True_], words: Sequence[int]) -> int:

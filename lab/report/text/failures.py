@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lab.locking.registry import OWN, READY
 from lab.memory import MAPPED
-from lab.records import ITS_OWN, Case, Failure, LockFile, Options, Run, SampledLocks
+from lab.records import HOST, ITS_OWN, Case, Failure, LockFile, Options, Run, SampledLocks
 from lab.report.format import plural
 
 from .race_again import race_line
@@ -146,6 +146,9 @@ def failed_workers(failures: Sequence[Failure]) -> Iterator[str]:
     """Yield a line for all workers that failed in the same way; none where all did: the case's reason says it."""
     ways: dict[str, list[int]] = {}
     for failure in failures:
+        if failure.worker == HOST:
+            yield f"  host {failure.host}: {failure.reason}"
+            continue
         ways.setdefault(failure.reason, []).append(failure.worker)
     if len(ways) > 1:
         yield from (f"  {_workers(those)} {reason}" for reason, those in list(ways.items())[:SHOWN])

@@ -18,6 +18,7 @@ from lab.report.format import DATA_FORMATS, PLAIN, Column, Style, Table, Value, 
 from . import explore
 from .failures import lock_of, overlaps_of
 from .race_again import NEXT
+from .race_hosts import by_host
 from .race_verdict import complaints, conclusions, exit_code, heading, slowdowns, verdict_of
 from .watch import causes_of
 
@@ -216,6 +217,8 @@ def text_of(run: Run, style: Style = PLAIN) -> str:
     tables = [what_broke(run, style)]
     if style.cost and not (style.wide or style.format in DATA_FORMATS):
         tables += [table.render(style) for name, table in tables_of(run).items() if name != "broken"]
+    if run.hosts and style.wide and style.format not in DATA_FORMATS:
+        tables.append(by_host(run).render(style))
     if not style.is_for_people:
         return "\n\n".join(tables)
     explanations = [

@@ -77,6 +77,8 @@ def _next_command(case: Case, options: Options) -> str:
         more = _stronger(case, options)
     elif case.lock in MODELLED and case.shares and not case.explanation:
         more = ["--explain"]
+    elif options.hosts:
+        more = ["--wide"]
     else:
         more = ["--html", "race.html"]
     return f"{NEXT}{race_line(case, options, *more)}"
@@ -96,6 +98,8 @@ def next_to_break(case: Case, options: Options) -> str:
 
 def _stronger(case: Case, options: Options) -> list[str]:
     """Return the options with which a case that was too weak has the strength that was asked for."""
+    if case.between_hosts and not options.detects:
+        return ["--rounds", str(MORE * case.rounds)]
     detects = options.detects or 0.5
     met = max(case.contended_requests, case.refused_requests)
     asked = ["--detects", f"{detects:g}"]
@@ -138,6 +142,11 @@ def _how(case: Case, options: Options) -> Iterator[list[str]]:
     """Yield how it is raced, each option with its value, where the user chose it."""
     usual = anonymous_text(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - the default of --dir
     yield from (["--dir", each] for each in options.directories or [options.directory] if each != usual)
+    if options.hosts:
+        yield ["--hosts", ",".join(options.hosts)]
+        yield from (
+            [name, each] for name, each in (("--python", options.python), ("--ssh-config", options.ssh_config)) if each
+        )
     yield ["--workers", str(case.workers - case.programs if case.programs < case.workers else case.workers)]
     yield ["--seed", str(options.seed)]
     chosen = {
@@ -145,6 +154,7 @@ def _how(case: Case, options: Options) -> Iterator[list[str]]:
         "--pin": options.pin,
         "--window": options.window_ns,
         "--leak": options.leak,
+        "--leak-on": ",".join(options.leak_on),
         "--isolate": options.isolate,
         "--detects": options.detects,
     }

@@ -10,7 +10,7 @@ from lab.errors import ExitCode
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
-from . import failures, hosts, race_again, watch
+from . import failures, hosts, race_again, race_hosts, watch
 from .failures import where
 from .race_again import MORE, next_to_break
 
@@ -54,6 +54,7 @@ def exit_code(run: Run) -> ExitCode:
     """
     codes = [_code(case) for case in run.cases if not case.as_expected and not failures.is_only_reported(case, run)]
     codes += [ExitCode.UNABLE for case in run.cases if case.not_recorded]
+    codes += [ExitCode.UNABLE for host in run.hosts if host.trouble]
     return ExitCode.first(*codes, *[ExitCode.INTERRUPTED] * run.interrupted)
 
 
@@ -71,8 +72,9 @@ def heading(run: Run) -> str:
     here, options = run.environment, run.options
     counts = {case.workers for case in run.cases}
     workers = f"{plural(counts.pop(), 'worker')}, " if len(counts) == 1 else ""
+    on_one = f"{here.filesystems} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}"
     parts = [
-        f"{here.filesystems} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
+        race_hosts.place(run) if run.hosts else on_one,
         f"{workers}{plural(options.trials, 'trial') if options.trials else 'no trial'} a case, seed {options.seed}",
     ]
     if options.backings:
@@ -82,7 +84,8 @@ def heading(run: Run) -> str:
     if options.isolate:
         parts.append("each worker in a pid namespace of its own")
     if options.leak:
-        parts.append(f"NEGATIVE CONTROL: locks grant falsely with probability {options.leak:g}")
+        on = f" on {', '.join(options.leak_on)}" if options.leak_on else ""
+        parts.append(f"NEGATIVE CONTROL: locks grant falsely{on} with probability {options.leak:g}")
     if options.detects is not None:
         parts.append(f"to detect false grants of {options.detects:g}")
     if run.interrupted:
@@ -143,12 +146,15 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
         )
     if weak:
         clean = "" if weak == len(cases) else f"; clean in the {'other' if len(cases) - weak == 1 else 'others'}"
-        return f"{lock}: INCONCLUSIVE in {weak} of {count}: weaker than was asked for (--detects){clean}."
+        between = any(case.between_hosts and case.between_hosts.compared_holds for case in cases)
+        why = "it shows too little about the hosts" if between else "weaker than was asked for (--detects)"
+        return f"{lock}: INCONCLUSIVE in {weak} of {count}: {why}{clean}."
     if cases[0].program and holds:
         return failures.beside(lock, cases)
     if not holds:
         return f"{lock}: clean in {count}, but no hold was recorded: that shows nothing about the lock."
-    return f"{lock}: clean in {count}{_strength(holds, contended)}"
+    foreign = " on another host" if any(case.between_hosts for case in cases) else ""
+    return f"{lock}: clean in {count}{_strength(holds, contended, foreign)}"
 
 
 def _watched(run: Run) -> Iterator[str]:
@@ -165,12 +171,14 @@ def _watched(run: Run) -> Iterator[str]:
             yield from (f"not seen: {text}" for text in case.watched.not_seen)
 
 
-def _strength(holds: int, contended: int) -> str:
+def _strength(holds: int, contended: int, where: str = "") -> str:
     """Say how much so many requests that met a holder show about a lock that was clean."""
     power = detection_limit(contended)
     if power is None:
-        return ", but no request met a holder: that shows nothing about the lock. Use more --workers or --rounds."
-    facts = f"; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a holder"
+        return (
+            f", but no request met a holder{where}: that shows nothing about the lock. Use more --workers or --rounds."
+        )
+    facts = f"; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a holder{where}"
     if power > TELLING:
         return f"{facts}, too few to notice false grants unless every grant is one. Use more --workers or --rounds."
     return (
@@ -234,7 +242,8 @@ def _notes(run: Run) -> Iterator[str]:
             "One more trial of each case was written down. That takes time and widens the race window, so it counts in "
             "none of these figures."
         )
-    if kind := run.environment.hosts_left_out:
+    yield from race_hosts.conclusions(run)
+    if (kind := run.environment.hosts_left_out) and not run.hosts:
         yield hosts.left_out(kind, run.options.directory)
     yield from _waiting(run)
     yield from _invariants(run)
@@ -291,6 +300,7 @@ def complaints(run: Run) -> Iterator[str]:
         yield from complaint(first, run.options.leak, len(others))
         if first.fault:
             yield f"  make it again: {failures.again(first, run.options)}"
+    yield from race_hosts.complaints(run)
     yield from _orphans(run)
     for case in run.cases:
         if case.not_recorded:
