@@ -9,6 +9,7 @@ class AppendLog(Scenario):
     """Write a record where the log ends, then move the end; every record must be there, once."""
 
     order = 4
+    after_crash = {"power": "damaged"}
     rounds = 5_000
     holds_per_round = 1
     pin = "one"  # and pause inside the lock: most requests meet an append that is half done

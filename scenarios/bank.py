@@ -17,6 +17,7 @@ class Bank(Scenario):
     """Move 1 from account to account, locking the lower one first; the sum and every balance must hold."""
 
     order = 3
+    after_crash = {"kill": "damaged", "power": "damaged"}
     rounds = 1_000
     holds_per_round = 2
     pin = "one"  # and pause inside the locks: most requests meet a transfer that is half done

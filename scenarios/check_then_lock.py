@@ -12,6 +12,7 @@ class CheckThenLock(Scenario):
     """
 
     order = 6
+    after_crash = {"power": "damaged"}
     why = (
         "What was read before the lock may be old once the lock is granted: the lock guards the write alone. "
         "Reading inside the lock fixes it; no other lock does."

@@ -9,6 +9,7 @@ class Counter(Scenario):
     """Every worker adds 1 to the same counter; every addition must count."""
 
     order = 1
+    after_crash = {"power": "damaged"}
     rounds = 15_000
     holds_per_round = 1
 

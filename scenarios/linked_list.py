@@ -9,6 +9,7 @@ class LinkedList(Scenario):
     """Link a node of your own before the first and make it the first; walking finds each once, no cycle."""
 
     order = 8
+    after_crash = {"power": "damaged"}
     rounds = 4_000
     holds_per_round = 1
 

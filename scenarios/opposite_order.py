@@ -15,6 +15,7 @@ class OppositeOrder(Scenario):
     """
 
     order = 8
+    after_crash = {"power": "damaged"}
     why = (
         "Each of two workers holds what the other waits for. POSIX locks refuse one of them (EDEADLK), ofd locks "
         "hang, flock is one lock and cannot. One order of locking for everybody fixes it."

@@ -13,6 +13,7 @@ class Overlap(Scenario):
     """Fill a range with your mark and look: it must be yours alone while you hold its lock."""
 
     order = 7
+    after_crash = {"kill": "damaged", "power": "damaged"}
     rounds = 2_000
     holds_per_round = 1
     unshared = "clean"  # every worker finds its own copy whole

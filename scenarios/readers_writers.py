@@ -11,6 +11,7 @@ class ReadersWriters(Scenario):
     """Even workers fill the record with one value, odd ones read it: all bytes must be the same."""
 
     order = 6
+    after_crash = {"kill": "damaged", "power": "damaged"}
     rounds = 4_000
     holds_per_round = 1
     unshared = "clean"  # every worker finds its own copy whole

@@ -14,6 +14,7 @@ class RingQueue(Scenario):
     """
 
     order = 5
+    after_crash = {"kill": "damaged", "power": "damaged"}
     rounds = 2_000
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:

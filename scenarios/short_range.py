@@ -12,6 +12,7 @@ class ShortRange(Scenario):
     """
 
     order = 1
+    after_crash = {"power": "damaged"}
     why = (
         "The range covers the worker's cell and not the total beside it, so nobody is kept from the total. "
         "A lock over every byte that the round touches fixes it, and so does flock, which has no ranges."

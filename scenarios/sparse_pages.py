@@ -18,6 +18,7 @@ class SparsePages(Scenario):
     """Round n sets your bit in page n; all bits of all pages must be there."""
 
     order = 9
+    after_crash = {"power": "damaged"}
     rounds = 400
     holds_per_round = 1
     sparse = True

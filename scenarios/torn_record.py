@@ -28,6 +28,7 @@ class TornRecord(Scenario):
     """Every worker reads a record, which must be whole, and replaces it with one of its own."""
 
     order = 2
+    after_crash = {"kill": "damaged", "power": "damaged"}
     rounds = 4_000
     holds_per_round = 1
     unshared = "clean"  # every worker finds its own copy whole

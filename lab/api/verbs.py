@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from lab.errors import UsageError
 from lab.records import Bench, Check, Document, Exploration, LockSurvey, Price, Ranges, Replay, Run
@@ -165,6 +165,9 @@ def explore(
     jobs: int = 1,
     seed: int = 0,
     show_schedules: int = 0,
+    crash: Sequence[Literal["kill", "power"]] | None = None,
+    unit: str = "page",
+    crashes: int = 2,
     first: Mapping[str, Sequence[str]] | None = None,
 ) -> Job[Exploration]:
     """Explore the cases that these options make, the tokens in `first` before anything else.
@@ -187,6 +190,9 @@ def explore(
         jobs=jobs,
         time_limit_s=time_limit,
         show_schedules=show_schedules,
+        crash=list(dict.fromkeys(crash or [])),
+        unit=unit,
+        crashes=crashes,
     )
     cases = cases_of(list(scenarios), options)
     return Job(len(cases), lambda tell: run(cases, options, tell, first or {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lab.api.values import SEARCHES, at_least, positive, several
+from lab.api.values import SEARCHES, at_least, positive, several, several_of
 
 from .options import Listed, add_locks, add_scenarios, add_shared, add_tables, add_workers
 
@@ -31,6 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N[,N...]",
         help="rounds of each worker (2)",
     )
+    group = parser.add_argument_group("crashes")
+    add = group.add_argument
+    add(
+        "--crash",
+        action=Listed,
+        type=several_of(("kill", "power")),
+        metavar="KIND[,KIND]",
+        help="kill: a worker ends between two steps; power: all end, and what was not synced may be lost. Then one "
+        "more worker recovers, and the scenario is checked",
+    )
+    add("--unit", choices=("page", "sector", "line"), default="page", help="what a disk writes whole (page)")
+    add("--crashes", type=at_least(1), default=2, metavar="N", help="the most crashes in a row (2)")
     group = parser.add_argument_group("how")
     add = group.add_argument
     add(
@@ -64,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     check_format(arguments.format)
-    scenarios = find_scenarios(arguments.scenarios, counterexamples=arguments.counterexamples)
+    crashes = bool(arguments.crash)
+    scenarios = find_scenarios(arguments.scenarios, counterexamples=arguments.counterexamples, crashes=crashes)
     if arguments.counterexamples:
         scenarios = [found for found in scenarios if not found.counterexample or "explore" in found.kind.worlds]
     job = verbs.explore(
@@ -79,6 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
         jobs=arguments.jobs,
         seed=arguments.seed,
         show_schedules=arguments.show_schedules,
+        crash=arguments.crash,
+        unit=arguments.unit,
+        crashes=arguments.crashes,
     )
     with Documents("explore", arguments) as documents:
         shown = sys.stderr.isatty() and not arguments.quiet

@@ -76,13 +76,14 @@ def _lines(entries: list[Entry], *, wide: bool) -> Iterator[str]:
 def _scenarios() -> Iterator[Entry]:
     from lab.scenario import find_scenarios
 
-    found = find_scenarios([], counterexamples=True)
+    found = find_scenarios([], counterexamples=True, crashes=True)
     for each in found:
-        group = (
-            "counterexamples (break although they are locked; --counterexamples)"
-            if each.counterexample
-            else "scenarios (the default set)"
-        )
+        if each.path.parent.name == "crash":
+            group = "scenarios about crashes (lab explore --crash), and what breaks them"
+        elif each.counterexample:
+            group = "counterexamples (break although they are locked; --counterexamples)"
+        else:
+            group = "scenarios (the default set)"
         yield Entry(group, each.name, each.summary, "")
 
 

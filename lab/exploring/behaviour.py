@@ -76,11 +76,14 @@ class Abandoned(BaseException):
 class Behaviour:
     """The tree of one worker; `root` is before its first step. `runs` counts how often the text was begun.
 
-    `started` are the bytes that its `start` left of the `initial` ones.
+    `started` are the bytes that its `start` left of the `initial` ones. One that comes after a crash has so many rounds
+    `again`: its `start` and its `recover` are steps too, in round -1.
     """
 
-    def __init__(self, shape: Shape, index: int, initial: bytes) -> None:
+    def __init__(self, shape: Shape, index: int, initial: bytes, *, again: int | None = None) -> None:
         self._shape = shape
+        self._recovers = again is not None
+        self._rounds = shape.rounds if again is None else again
         self._initial = initial
         self._content = bytearray(initial)
         self._seen: list[tuple[str, str]] = []
@@ -133,8 +136,9 @@ class Behaviour:
         self._trouble = None
         self._caught = 0
         worker.renew()
-        with Watched():
-            guarded("start", lambda: scenario.start(worker))  # type: ignore[arg-type]
+        if not self._recovers:
+            with Watched():
+                guarded("start", lambda: scenario.start(worker))  # type: ignore[arg-type]
         self.started = self.started or bytes(self._content)
         self._taken = 0
         self._over = False
@@ -166,7 +170,11 @@ class Behaviour:
         worker, scenario = self._worker, self._shape.scenario
         failed: Exception | SystemExit | None = None
         try:
-            for worker.round in range(worker.rounds):  # noqa: B020 - an attribute runs through the range
+            if self._recovers:
+                worker.round = -1
+                scenario.start(worker)  # type: ignore[arg-type]
+                scenario.recover(worker)  # type: ignore[arg-type]
+            for worker.round in range(self._rounds):
                 scenario.work(worker)  # type: ignore[arg-type]
         except Abandoned:
             return

@@ -1,4 +1,4 @@
-"""One step of a worker: a load, a store, a lock or an unlock of a byte range of the shared file.
+"""One step of a worker: a load, a store, a lock, an unlock or a sync of a byte range of the shared file.
 
 `SteppedBytes` puts a step before each load and store. `moves` says of which moves a copy of n bytes is made, and in
 which order they reach the memory.
@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 from lab.analysis.holds import END, Span
 from lab.memory.struct_proxy import fields_of
 
-LOAD, STORE, LOCK, UNLOCK = range(4)
-NAMES = ("load", "store", "lock", "unlock")
+LOAD, STORE, LOCK, UNLOCK, SYNC = range(5)
+NAMES = ("load", "store", "lock", "unlock", "sync")
 
 
 class Operation:
@@ -193,6 +193,13 @@ class SteppedBytes:
             self._step(operation)
             self._buffer[operation.start : operation.end] = data[operation.start - start : operation.end - start]
 
+    def sync(self, start: int, length: int) -> None:
+        """Sync the bytes, or all from `start` on where the length is 0; one step, however many they are."""
+        key = SYNC, start, length
+        if key not in self._operations:
+            self._operations[key] = [Operation(SYNC, start, length, write=False)]
+        self._step(self._operations[key][0])
+
 
 Value = int | float | str | None
 
@@ -217,6 +224,8 @@ def named(memory: type[Structure], start: int, end: int) -> Named:
 
 def _within(kind: Any, name: str, base: int, start: int, end: int) -> Named:
     if issubclass(kind, Structure | Union):
+        if name and (start, end) == (base, base + sizeof(kind)):
+            return Named(name, None)
         return _in_struct(kind, name, base, start, end)
     if issubclass(kind, Array):
         return _in_array(kind, name, base, start, end)

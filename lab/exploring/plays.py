@@ -17,10 +17,10 @@ from lab.scenario import Found, Scenario, find_scenarios
 
 from .operation import LINE, named, shown, value_of
 from .reasons import story
-from .run import check_steps, damage_records
+from .run import damage_records
 from .search import Bounded, Graph, Move, TooManyStatesError, graph_of
 from .simplify import Repair, world_of
-from .tally import Tally
+from .tally import Tally, check_steps
 from .trace import trace
 from .worker import shape_of
 from .world import World

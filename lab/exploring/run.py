@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 
-from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
+from lab.errors import LabError, UsageError
 from lab.host.environment import RunStart, environment
 from lab.locking import find_lock
 from lab.processes import Terminated, stop_on_sigterm
 from lab.records import CaseFailure, Damage, Exploration, ExploredCase, ExploreOptions, SmallestShape
 from lab.scenario import Found, Scenario
-from lab.scenario.base import counterexample_of, exception_text
+from lab.scenario.base import counterexample_of
 
-from .behaviour import Node
+from .crash.run import Asked, explore_crashes
+from .crash.search import Kind
 from .locks import check_modelled
 from .reasons import story
 from .sandbox import Bypass, check_notes, notes
@@ -26,15 +27,13 @@ from .search import preemptions
 from .simplify import PATIENCE_S, Repair, Shortest, shortest, world_of
 from .strategy import Coverage, Plan, cover
 from .tally import Found as FoundSchedule
-from .tally import Tally, about, how_many, interleavings
+from .tally import Tally, about, check_steps, how_many
 from .token import make, read
 from .trace import trace
 from .worker import shape_of
 from .world import End, World
 
 MOST_WORKERS = 64
-MOST_STEPS = 20_000
-"""The most steps of all workers together: a longer schedule is not worth running thousands of times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,13 @@ class Case:
     lock: str
     workers: int
     rounds: int
+    crash: Kind | None = None
 
     @property
     def title(self) -> str:
         """Return the title of the case."""
-        return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}"
+        crash = f", crash {self.crash}" if self.crash else ""
+        return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}{crash}"
 
 
 def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
@@ -60,10 +61,11 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
     """
     for found in scenarios:
         found.check_world("explore", hint=": it is about processes or files, which are not simulated")
+    kinds: list[Kind | None] = [*options.crash] or [None]
     cases = [
-        Case(found, lock, workers, rounds)
+        Case(found, lock, workers, rounds, crash)
         for found in scenarios
-        for workers, rounds, lock in product(options.workers, options.rounds, options.locks or found.kind.locks)
+        for workers, rounds, lock, crash in product(options.workers, options.rounds, _locks(found, options), kinds)
     ]
     for case in cases:
         find_lock(case.lock)
@@ -71,6 +73,13 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
         if case.workers > MOST_WORKERS:
             raise UsageError(f"{case.workers:,} workers: at most {MOST_WORKERS} can be explored; lower --workers")
     return cases
+
+
+def _locks(found: Found, options: ExploreOptions) -> Sequence[str]:
+    """Return the locks asked for, else the scenario's; where it crashes it is locked, if it ever is."""
+    mine = found.kind.locks
+    locked = [name for name in mine if name != "none"] if options.crash else []
+    return options.locks or locked or mine
 
 
 class Interrupted(Exception):  # noqa: N818 - an interrupt, no error
@@ -91,6 +100,8 @@ def explore(
     Raises Interrupted on Ctrl-C; UsageError for what is too large, CannotRunError for what cannot be seen or is not
     deterministic, ScenarioError for a mistake in the scenario.
     """
+    if case.crash:
+        return explore_crashes(Asked(case.found, case.lock, case.workers, case.rounds, case.crash), options)
     started = time.monotonic()
     shape = shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes)
     world = world_of(replace(shape, limit_s=options.time_limit_s))
@@ -140,34 +151,6 @@ def explore_again(case: Case, options: ExploreOptions, tokens: Sequence[str]) ->
             best = Shortest(world, found, preemptions(world, token.schedule), 0)
             return replace(_record(case, options, world, coverage, started, best), shrunk=None)
     return None
-
-
-def check_steps(world: World) -> None:
-    """Run each worker alone, before anything is claimed of them together.
-
-    Raises ScenarioError where one raises, CannotRunError where one takes no step, UsageError where all take too many.
-    """
-    counts = [len(nodes) - 1 for nodes in world.alone]
-    name = world.shape.found.name
-    for worker, nodes in enumerate(world.alone):
-        failed = nodes[-1].failed
-        if failed:
-            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {exception_text(failed)}; fix the file")
-        if not counts[worker]:
-            raise CannotRunError(
-                f"scenario {name}: worker {worker} took no step through w.memory or a lock, so nothing was explored; "
-                "let it load and store through w.memory and w.bytes"
-            )
-    if sum(counts) > MOST_STEPS and not any(map(_spins, world.alone)):
-        raise UsageError(
-            f"scenario {name}: {world.shape.size} take more than {MOST_STEPS:,} steps a schedule and have more than "
-            f"{about(interleavings(counts))} schedules, too many for any search; lower --workers or --rounds"
-        )
-
-
-def _spins(nodes: list[Node]) -> bool:
-    """Return True for a worker that, alone, loops in one round for ever: it waits for another one."""
-    return not nodes[-1].ended and nodes[-1].round == nodes[len(nodes) // 2].round
 
 
 def _record(
@@ -282,7 +265,7 @@ def run(
                 try:
                     if case.found.kind in bypassed:
                         raise bypassed[case.found.kind]
-                    again = explore_again(case, options, first.get(case.found.name, ()))
+                    again = None if case.crash else explore_again(case, options, first.get(case.found.name, ()))
                     rows.append(again or explore(case, options))
                 except LabError as error:
                     if len(cases) == 1:

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from math import comb, log10
 from random import Random
 
+from lab.errors import CannotRunError, ScenarioError, UsageError
+from lab.scenario.base import exception_text
+
+from .behaviour import Node
 from .world import End, World
 
 
@@ -113,3 +117,35 @@ def _probe(world: World, random: Random) -> int:
         choices = world.choices()
     world.back_to(0)
     return product
+
+
+MOST_STEPS = 20_000
+"""The most steps of all workers together: a longer schedule is not worth running thousands of times."""
+
+
+def check_steps(world: World) -> None:
+    """Run each worker alone, before anything is claimed of them together.
+
+    Raises ScenarioError where one raises, CannotRunError where one takes no step, UsageError where all take too many.
+    """
+    counts = [len(nodes) - 1 for nodes in world.alone]
+    name = world.shape.found.name
+    for worker, nodes in enumerate(world.alone):
+        failed = nodes[-1].failed
+        if failed:
+            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {exception_text(failed)}; fix the file")
+        if not counts[worker]:
+            raise CannotRunError(
+                f"scenario {name}: worker {worker} took no step through w.memory or a lock, so nothing was explored; "
+                "let it load and store through w.memory and w.bytes"
+            )
+    if sum(counts) > MOST_STEPS and not any(map(_spins, world.alone)):
+        raise UsageError(
+            f"scenario {name}: {world.shape.size} take more than {MOST_STEPS:,} steps a schedule and have more than "
+            f"{about(interleavings(counts))} schedules, too many for any search; lower --workers or --rounds"
+        )
+
+
+def _spins(nodes: list[Node]) -> bool:
+    """Return True for a worker that, alone, loops in one round for ever: it waits for another one."""
+    return not nodes[-1].ended and nodes[-1].round == nodes[len(nodes) // 2].round

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from ctypes import Structure
+from typing import Any, Literal
 
 from lab.records import Step
 
-from .operation import LOAD, LOCK, STORE, UNLOCK, Operation, Value, named, value_of
+from .behaviour import Node
+from .operation import LOAD, LOCK, STORE, SYNC, UNLOCK, Operation, Value, named, value_of
 from .world import End, World
 
 WAITS, GIVES_UP = "waits", "gives up"
 """The value of a lock that is never granted, and of a request that releases a shared lock to wait (flock(2))."""
 
 Turn = Literal["same", "preempted", "free"]
-WORDS: dict[int, Literal["load", "store", "lock", "unlock"]] = {
-    LOAD: "load", STORE: "store", LOCK: "lock", UNLOCK: "unlock",
+WORDS: dict[int, Literal["load", "store", "lock", "unlock", "sync"]] = {
+    LOAD: "load", STORE: "store", LOCK: "lock", UNLOCK: "unlock", SYNC: "sync",
 }  # fmt: skip
 
 
@@ -27,7 +29,7 @@ def trace(world: World, schedule: bytes) -> tuple[list[Step], End]:
     steps: list[Step] = []
     last = -1
     for worker in schedule:
-        steps.append(step_now(world, worker, _turn(world, last, worker)))
+        steps.append(step_now(world, worker, turn_of(world, last, worker)))
         last = worker
     end = world.end()
     if not end.by_invariant:
@@ -45,7 +47,8 @@ def wait_now(world: World, worker: int) -> Step:
     return Step(worker, node.round, "lock", name, WAITS, "free", node.operation.start, length)
 
 
-def _turn(world: World, last: int, worker: int) -> Turn:
+def turn_of(world: World, last: int, worker: int) -> Turn:
+    """Return how this worker comes to its turn after the last one; -1 is none."""
     if worker == last:
         return "same"
     return "preempted" if last >= 0 and world.could_go_on(last) else "free"
@@ -59,16 +62,32 @@ def step_now(world: World, worker: int, turn: Turn = "same") -> Step:
         raise AssertionError("a schedule names only workers that have a step left")
     refused = operation.kind == LOCK and world.waits_for(worker) is not None
     gives_up = world.gives_up(worker)
-    met = bytes(world.content[operation.start : operation.end]) if operation.kind == LOAD else b""
+    met = bytes(world.content[operation.start : operation.end]) if operation.kind == LOAD else None
     world.do(worker)
-    name, kind = named(world.shape.memory, operation.start, operation.end)
+    return step_of(world.shape.memory, worker, node, met, turn, refused=refused, gives_up=gives_up)
+
+
+def step_of(
+    memory: type[Structure],
+    worker: int,
+    node: Node,
+    met: Any,
+    turn: Turn,
+    *,
+    refused: bool = False,
+    gives_up: bool = False,
+) -> Step:
+    """Return the step that this node's worker has done, where it met these bytes, or its lock was granted or not."""
+    operation = node.operation
+    if operation is None:
+        raise AssertionError("who has ended does no step")
+    name, kind = named(memory, operation.start, operation.end)
     values: dict[int, Callable[[], Value]] = {
         LOAD: lambda: value_of(kind, met),
         STORE: lambda: value_of(kind, node.data),
         LOCK: lambda: _lock_value(operation, refused=refused, gives_up=gives_up),
-        UNLOCK: lambda: None,
     }
-    value = values[operation.kind]()
+    value = values.get(operation.kind, lambda: None)()
     return Step(worker, node.round, WORDS[operation.kind], name, value, turn, operation.start, operation.span.length)
 
 

@@ -55,6 +55,13 @@ class Shape:
     rounds: int
     line: int
     limit_s: float = 10.0
+    crashes: bool = False
+    """True where workers crash: then syncs are steps, and one more worker comes afterwards, for whom there is room."""
+
+    @property
+    def everybody(self) -> int:
+        """Return the number of workers that the memory is laid out for."""
+        return self.workers + self.crashes
 
     @property
     def size(self) -> str:
@@ -62,13 +69,14 @@ class Shape:
         return f"{self.workers:,} worker{'s' * (self.workers > 1)} x {self.rounds:,} round{'s' * (self.rounds > 1)}"
 
 
-def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> Shape:
+def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int, *, crashes: bool = False) -> Shape:
     """Return the shape, with the memory laid out for it. Raises UsageError where the scenario does not fit."""
-    found.check_workers(workers)
+    everybody = workers + crashes
+    found.check_workers(everybody)
     try:
         scenario = found.kind()
-        scenario.Memory = memory = scenario.layout(workers, rounds)
-        return Shape(found, scenario, memory, Layout(memory), lock, workers, rounds, line)
+        scenario.Memory = memory = scenario.layout(everybody, rounds)
+        return Shape(found, scenario, memory, Layout(memory), lock, workers, rounds, line, crashes=crashes)
     except CannotRunError:
         raise
     except Exception as error:
@@ -82,7 +90,7 @@ class SteppedWorker:
         self, shape: Shape, index: int, memory: SteppedBytes, guard: Guard, seen: list[tuple[str, str]]
     ) -> None:
         self.index = index
-        self.workers = shape.workers
+        self.workers = shape.everybody
         self.rounds = shape.rounds
         self.round = 0
         self.memory: Any = struct_proxy(shape.memory, memory, memory.numbers)
@@ -92,6 +100,7 @@ class SteppedWorker:
         self._ranges = not OWN[shape.lock].whole_file
         self._memory = memory
         self._guard = guard
+        self._syncs = shape.crashes
         self._seen = seen
         self._random: Random | None = None
         self._holds: dict[Any, AbstractContextManager[object]] = {}
@@ -142,6 +151,11 @@ class SteppedWorker:
     def damaged(self, kind: str, evidence: str = "") -> None:
         """See `lab.Worker.damaged`."""
         self._seen.append((kind, f"worker {self.index}, round {self.round}: {evidence}"))
+
+    def sync(self, field: Any = None, index: int | None = None, count: int = 1) -> None:
+        """See `lab.Worker.sync`; where nothing crashes, it changes nothing that anybody can see."""
+        if self._syncs:
+            self._memory.sync(*self._layout.extent(field, index, count))
 
     def pause(self) -> None:
         """See `lab.Worker.pause`: explore owns every step and needs no help to switch."""

@@ -17,7 +17,7 @@ from lab.scenario.base import Endless, broken_invariant, exception_text, has_inv
 
 from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from .locks import states_of
-from .operation import LOAD, LOCK, STORE, Operation, named
+from .operation import LOAD, LOCK, STORE, UNLOCK, Operation, named
 from .sandbox import check_notes, guarded, notes
 from .worker import Shape
 
@@ -150,7 +150,7 @@ class World:
                 self._back.append((node, None, state))
                 self.path.append(worker)
                 return
-        elif kind != STORE:
+        elif kind == UNLOCK:
             self.state = self.locks.release(state, worker, operation)
         following = node.next.get(met)
         if following is None:
@@ -164,6 +164,14 @@ class World:
         self._back.append((node, old, state))
         self.path.append(worker)
         self.at[worker] = following
+
+    def set_state(self, at: Sequence[Node], content: bytes, state: int) -> None:
+        """Go to this state, however it came about; no step can be undone from there."""
+        self.at[:] = at
+        self.content[:] = content
+        self.state = state
+        self.path.clear()
+        self._back.clear()
 
     def follow(self, schedule: bytes) -> None:
         """Let each worker of the schedule do its step."""
@@ -215,6 +223,12 @@ class World:
             if len(self._ends) < KEPT:
                 self._ends[key] = end
         return end
+
+    def stopped(self) -> list[Damage]:
+        """Return the deadlock in which workers wait for ever, or what workers raised; nothing where all ended well."""
+        if not all(node.ended for node in self.at):
+            return [self._deadlock()]
+        return self._raised()
 
     def broken(self) -> tuple[Damage, ...]:
         """Return what the scenario's invariant finds broken now; nothing while a worker is inside."""

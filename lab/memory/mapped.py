@@ -57,6 +57,11 @@ class Mapping(NamedTuple):
         """Copy these bytes to the page."""
         self.buffer[start : start + len(data)] = data
 
+    def sync(self, start: int, length: int) -> None:
+        """Write back the pages of these bytes (msync(2), MS_SYNC)."""
+        first = start // mmap.PAGESIZE * mmap.PAGESIZE
+        self.buffer.flush(first, (start + length if length else len(self.buffer)) - first)
+
     def around(self, held: Held) -> Held:
         """Return the lock as it is: what is mapped stays mapped."""
         return held
@@ -177,6 +182,10 @@ class Stream:
         while done < len(data):
             done += os.pwrite(self.descriptor, data[done:], start + done)
 
+    def sync(self, start: int, length: int) -> None:
+        """Write back the file (fdatasync(2)); it has no parts for that."""
+        os.fdatasync(self.descriptor)
+
     def around(self, held: Held) -> Held:
         """Return the lock as it is: nothing is kept here that could be stale."""
         return held
@@ -230,6 +239,10 @@ class Reopening:
     def store(self, start: int, data: bytes | memoryview) -> None:
         """Store these bytes."""
         self._present().store(start, data)
+
+    def sync(self, start: int, length: int) -> None:
+        """Write back as the open file does."""
+        self._present().sync(start, length)
 
     def around(self, held: Held) -> Held:
         """Open anew once it is held, write back before it is released; where that fails, it is released too."""

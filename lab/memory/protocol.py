@@ -38,6 +38,9 @@ class OpenFile(Protocol):
     def store(self, start: int, data: bytes | memoryview) -> None:
         """Store these bytes."""
 
+    def sync(self, start: int, length: int) -> None:
+        """Write these bytes to the disk, all from `start` on where the length is 0; memory without a file has none."""
+
     def around(self, held: Held) -> Held:
         """Return the lock, with what this way to the bytes does once it is held and before it is released."""
 

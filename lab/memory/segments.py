@@ -81,6 +81,9 @@ class Attachment:
         """Copy these bytes to the memory."""
         self._view[start : start + len(data)] = data
 
+    def sync(self, start: int, length: int) -> None:
+        """Do nothing: this memory has no file."""
+
     def around(self, held: Held) -> Held:
         """Return the lock as it is: the memory stays where it is."""
         return held

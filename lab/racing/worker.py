@@ -284,6 +284,10 @@ class RaceWorker:
             self._track.report(f"{kind}: {evidence}" if evidence else kind)
         self.reports.damaged(kind, f"worker {self.index}, round {self.round}: {evidence}")
 
+    def sync(self, field: Any = None, index: int | None = None, count: int = 1) -> None:
+        """See `lab.Worker.sync`."""
+        self._file.sync(*self._job.layout.extent(field, index, count))
+
     def pause(self) -> None:
         """See `lab.Worker.pause`."""
         os.sched_yield()

@@ -41,7 +41,17 @@ from .check import (
 )
 from .common import NEVER, SCHEMA, Damage, Document, Environment, Holds, Mount, Quantiles, Request
 from .documents import encode, json_schema, load, load_any, untrusted
-from .explore import CaseFailure, Exploration, ExploredCase, ExploreOptions, Replay, ReplayOptions, SmallestShape, Step
+from .explore import (
+    CaseFailure,
+    Crashes,
+    Exploration,
+    ExploredCase,
+    ExploreOptions,
+    Replay,
+    ReplayOptions,
+    SmallestShape,
+    Step,
+)
 from .hosts import Host, Hosts, HostsOptions
 from .race import (
     CHECK,

@@ -14,16 +14,18 @@ Verdict = Literal["broken", "holds", "unknown"]
 class Step:
     """One step of a schedule: what the worker did, where, and what it loaded or stored.
 
-    `operation` is "load", "store", "lock" or "unlock"; `value` is a number or bytes in hexadecimal, and for a lock
-    "exclusive", "shared", "EDEADLK" (refused), "gives up" (a shared flock, to wait for it as an exclusive one) or
-    "waits" (for ever, after the last step). `turn` says how the worker came to its turn: "same" (it had it),
-    "preempted" (the one before could have gone on), "free" (the one before waited, had finished, or was refused).
+    `operation` is "load", "store", "lock", "unlock" or "sync"; also "killed", the end of the worker, and "power", the
+    end of all (`worker` is -1), whose value says what is old on the disk. `value` is a number or bytes in hexadecimal,
+    and for a lock "exclusive", "shared", "EDEADLK" (refused), "gives up" (a shared flock, to wait for it as an
+    exclusive one) or "waits" (for ever, after the last step). `turn` says how the worker came to its turn:
+    "same" (it had it), "preempted" (the one before could have gone on), "free" (the one before waited, had finished, or
+    was refused).
     `start` and `length` are bytes of the file; length 0 runs to its end and beyond.
     """
 
     worker: int
     round: int
-    operation: Literal["load", "store", "lock", "unlock"]
+    operation: Literal["load", "store", "lock", "unlock", "sync", "killed", "power"]
     field: str
     value: int | float | str | None
     turn: Literal["same", "preempted", "free"]
@@ -42,6 +44,26 @@ class SmallestShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Crashes:
+    """What crashed in an exploration: "kill" a worker, or "power" all of them; in a row `at_most` so many.
+
+    `points` are the moments at which something crashed, `images` the different files that these may leave, as far as a
+    disk that writes `unit_bytes` whole decides (null for a kill, which leaves what was stored), and `recoveries` those
+    that were run: a part of the file that recovery does not read is not decided. A failure `needed` so many crashes;
+    its `cause` says which model it takes to break it.
+    """
+
+    kind: Literal["kill", "power"]
+    unit_bytes: int | None
+    at_most: int
+    points: int
+    images: int
+    recoveries: int
+    needed: int | None = None
+    cause: Literal["", "without a crash", "half an update", "not durable", "out of order"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExploredCase:
     """The exploration of one case: scenario x lock x workers x rounds.
 
@@ -52,7 +74,8 @@ class ExploredCase:
     invariant does not hold. `interleavings` are the schedules that the search covered, run or not,
     `broken_interleavings` those of them that break; null where it did not count them. A case that holds does so under
     the `memory_model`; with an `invariant`, the scenario's own was checked whenever no worker was inside. `ends` counts
-    the different final states. `expected` is what the scenario announces for this lock.
+    the different final states. With `crashes` there are no schedules to count. `expected` is what the scenario
+    announces for this lock.
     """
 
     scenario: str
@@ -86,6 +109,7 @@ class ExploredCase:
     token: str | None = None
     why: str = ""
     schedules_shown: list[str] = field(default_factory=list)
+    crashes: Crashes | None = None
 
     @property
     def as_expected(self) -> bool:
@@ -95,6 +119,8 @@ class ExploredCase:
     @property
     def how_it_breaks(self) -> str:
         """Return in words how it breaks: in 1 preemption: lost update."""
+        if self.crashes:
+            return f"{self.crashes.cause}: {self.damage[0].kind if self.damage else 'corruption'}"
         count = self.preemptions or 0
         kind = self.damage[0].kind if self.damage else "corruption"
         return f"in {count:,} preemption{'s' * (count != 1)}: {kind}"
@@ -124,6 +150,9 @@ class ExploreOptions:
     jobs: int
     time_limit_s: float
     show_schedules: int
+    crash: list[Literal["kill", "power"]] = field(default_factory=list)
+    unit: str = "page"
+    crashes: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.memory.struct_proxy import Layout
 
-from .base import EVERY_LOCK, Damage, Outcome, Scenario, Worker
+from .base import EVERY_LOCK, Damage, Outcome, Scenario, Worker, paged
 from .find import Found, builtin_names, find_installed, find_scenarios, installed_names, scenario_file
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "find_installed",
     "find_scenarios",
     "installed_names",
+    "paged",
     "scenario_file",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from ctypes import Structure
+from ctypes import Structure, c_ubyte, sizeof
 from dataclasses import dataclass
 from itertools import islice
 from operator import index
@@ -83,6 +83,13 @@ class Worker(Protocol):
     def damaged(self, kind: str, evidence: str = "") -> None:
         """Report one operation that this worker saw go wrong, such as a torn read."""
 
+    def sync(self, field: Any = None, index: int | None = None, count: int = 1) -> None:
+        """Write a field's bytes to the disk and wait until they are there; the range is as in `write_lock`.
+
+        The whole pages on which they lie are written (msync(2), MS_SYNC; fdatasync(2) where nothing is mapped). Raises
+        OSError where the disk refuses.
+        """
+
     def pause(self) -> None:
         """Yield the processor once, as I/O or a page fault would (sched_yield(2))."""
 
@@ -134,10 +141,20 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The facts that are known when the check runs: `rounds` done by all workers together, and by each of them."""
+    """The facts that are known when the check runs: `rounds` done by all workers together, and by each of them.
+
+    After a crash `begun` has more: a round that was begun and not finished may have left its change or not. The check
+    must hold for some number of rounds between those finished and those begun, so it is asked for each: `rounds` and
+    `by_worker` say which of them count.
+    """
 
     rounds: int
     by_worker: Sequence[int]
+    begun: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        if not self.begun:
+            object.__setattr__(self, "begun", self.by_worker)
 
     @property
     def workers(self) -> int:
@@ -164,6 +181,9 @@ class Scenario:
 
     locks: ClassVar[Sequence[str]] = ("none", "fcntl")
     """The locks that a run without `--lock` shows."""
+
+    after_crash: ClassVar[Mapping[str, str]] = {}
+    """What to expect by kind of crash ("kill", "power"): "damaged"; one that is not named must leave it clean."""
 
     why: ClassVar[str] = ""
     """For a counterexample: the reason why it breaks although it is locked, and what fixes it."""
@@ -216,6 +236,12 @@ class Scenario:
         """Do one round of one worker."""
         raise NotImplementedError(f"{type(self).__name__} does no work; define work(self, w)")
 
+    def recover(self, w: Worker) -> None:
+        """Do what a program does when it starts after a crash: before anything else, on a file that may be half done.
+
+        `explore --crash` lets one more worker do this, and then a round of its work.
+        """
+
     def check(self, memory: Any, outcome: Outcome) -> Damage | Iterable[Damage]:
         """Return what is broken in the memory that the workers left; an empty list or counts of 0 when nothing is."""
         raise NotImplementedError(f"{type(self).__name__} checks nothing; define check(self, memory, outcome)")
@@ -237,6 +263,23 @@ class Scenario:
         verdict = self.expects.get(lock, self.expects.get(EVERY_LOCK, "clean"))
         shared = self.by_name or find_backing(backing or self.backing).shares
         return verdict if shared or verdict == "timeout" else self.unshared
+
+
+PAGE = 4096
+"""The bytes of a page: a sync writes whole pages."""
+
+
+def paged(*fields: tuple[str, type[Any]]) -> Any:
+    """Return a `ctypes.Structure` with these fields, each of which begins on a page of its own.
+
+    What lies on one page reaches the disk together, and a sync of one field takes the others on its page along.
+    """
+    laid: list[tuple[str, type[Any]]] = []
+    for name, kind in fields:
+        laid.append((name, kind))
+        if rest := -sizeof(kind) % PAGE:
+            laid.append((f"_after_{name}", c_ubyte * rest))
+    return type("Memory", (Structure,), {"_fields_": laid})
 
 
 def has_invariant(kind: type[Scenario]) -> bool:

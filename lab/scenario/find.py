@@ -96,6 +96,8 @@ ATTRIBUTES = (
     Attribute("expects", 'verdicts by lock, such as {"none": "damaged"}', _by_lock),
     Attribute("allows_overlaps", "names of locks", _several),
     Attribute("locks", 'one or more names of locks, such as ("none", "fcntl")', _names),
+    Attribute("recover", "a function recover(self, w)", callable),
+    Attribute("after_crash", 'verdicts by crash, such as {"power": "damaged"}', _by_lock),
     Attribute("why", "a text", lambda value: isinstance(value, str)),
     Attribute("order", "a whole number from 0", _whole(0, MOST_ROUNDS)),
     Attribute("backing", "the name of a backing; see `lab list`", lambda value: isinstance(value, str)),
@@ -298,16 +300,16 @@ def _no_bytecode(*, beside: Path) -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-def find_scenarios(names: Sequence[str], *, counterexamples: bool = False) -> list[Found]:
-    """Return the scenarios of these names and paths, each with its fixed variants; without names, the default set.
+def find_scenarios(names: Sequence[str], *, counterexamples: bool = False, crashes: bool = False) -> list[Found]:
+    """Return the scenarios of these names and paths, each with its variants; without names, the default set.
 
-    `counterexamples` adds those that break although they are locked. Raises UsageError for an unknown name, a
-    missing file, or one that does not load.
+    `counterexamples` adds those that break although they are locked, `crashes` those that are written to stand a crash.
+    Raises UsageError for an unknown name, a missing file, or one that does not load.
     """
     if names and not counterexamples:
         return [found for name in names for found in _named(name)]
-    wanted = [name for name, is_counterexample in _builtin().items() if counterexamples or not is_counterexample]
-    everything = [found for name in wanted for found in load(_gallery() / f"{name}.py")]
+    wanted = [DEFAULT, *[COUNTEREXAMPLE] * counterexamples, *[OF_CRASHES] * crashes]
+    everything = [found for each in _builtin().values() if each.set in wanted for found in load(each.path)]
     default = [found for found in everything if not found.counterexample]
     chosen = [found for name in names for found in _named(name)] or default
     return chosen + [found for found in everything if counterexamples and found.counterexample and found not in chosen]
@@ -329,37 +331,47 @@ def scenario_file(name: str) -> Path | None:
     stem = name.partition(":")[0]
     if stem.endswith(".py") or "/" in stem:
         return Path(stem)
-    return _gallery() / f"{stem}.py" if stem in builtin_names() else None
+    return _builtin()[stem].path if stem in _builtin() else None
 
 
 def builtin_names() -> list[str]:
-    """Return the names of the built-in scenarios in their order: the default set, then the counterexamples."""
+    """Return the names of the built-in scenarios in their order: the default set, counterexamples, and of crashes."""
     return list(_builtin())
 
 
 def counterexample_names() -> list[str]:
     """Return the names of the built-in counterexamples in their order."""
-    return [name for name, counterexample in _builtin().items() if counterexample]
+    return [name for name, each in _builtin().items() if each.set == COUNTEREXAMPLE]
 
 
 ORDER = re.compile(r"^    order = (\d+)$", re.MULTILINE)
 WHY = re.compile(r"^    why = ", re.MULTILINE)
 LAST = 1_000
+DEFAULT, COUNTEREXAMPLE, OF_CRASHES = range(3)
+
+
+class _Builtin(NamedTuple):
+    """A file of the gallery: its set, its place in it, and its path."""
+
+    set: int
+    order: int
+    path: Path
 
 
 @cache
-def _builtin() -> dict[str, bool]:
-    """Return the names of the built-in scenarios in their order, and whether each is a counterexample.
+def _builtin() -> dict[str, _Builtin]:
+    """Return the files of the built-in scenarios by their names, in their order.
 
-    The text of a file shows both: a counterexample is not even loaded for the default set, since one imports threading,
-    whose handlers every fork would pay for.
+    The text of a file shows its set: a counterexample is not even loaded for the default set, since one imports
+    threading, whose handlers every fork would pay for. Those of crashes have a folder of their own.
     """
     found = []
-    for path in _gallery().glob("*.py"):
+    for path in [*_gallery().glob("*.py"), *_gallery().glob("crash/*.py")]:
         text = path.read_text()
         order = ORDER.search(text)
-        found.append((bool(WHY.search(text)), int(order[1]) if order else LAST, path.stem))
-    return {name: counterexample for counterexample, _, name in sorted(found)}
+        kind = OF_CRASHES if path.parent.name == "crash" else COUNTEREXAMPLE if WHY.search(text) else DEFAULT
+        found.append(_Builtin(kind, int(order[1]) if order else LAST, path))
+    return {each.path.stem: each for each in sorted(found)}
 
 
 @cache

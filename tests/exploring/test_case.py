@@ -9,9 +9,9 @@ import pytest
 
 from lab import Damage as Told
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.exploring.run import MOST_STEPS, MOST_WORKERS, Case, Interrupted, cases_of, explore, runs
+from lab.exploring.run import MOST_WORKERS, Case, Interrupted, cases_of, explore, runs
 from lab.exploring.simplify import world_of
-from lab.exploring.tally import Tally
+from lab.exploring.tally import MOST_STEPS, Tally
 from lab.exploring.token import read
 from lab.exploring.trace import trace
 from lab.records import Damage, ExploredCase

@@ -13,7 +13,7 @@ from operator import itemgetter
 from lab.analysis.statistics import joined
 from lab.errors import ExitCode
 from lab.output import lab_command
-from lab.records import Exploration, ExploredCase, Step
+from lab.records import Crashes, Exploration, ExploredCase, Step
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Column, Style, Table, plural, wrapped
 
@@ -27,21 +27,35 @@ NOTATION = (
     ("waits", "for a lock that another worker holds"),
     ("switch >", "another worker goes on, though the last one could"),
     (">", "another worker goes on, as the last one cannot"),
+    ("sync x", "waits until x is on the disk, with all on its page"),
+    ("KILLED", "the worker ends; its stores stay, its locks are free"),
+    ("POWER FAILS", "all end; what is old on the disk is in the last column"),
 )
 TURNS = {"preempted": "switch >", "free": ">", "same": ""}
 """The notation of a schedule; the page has the same in all its sections, for a field x."""
 
 
-def columns(steps: Sequence[Step]) -> str:
-    """Return the steps of all workers side by side; adjoining pieces of one long access are one row."""
-    workers = sorted({step.worker for step in steps})
+def columns(steps: Sequence[Step], last: int | None = None) -> str:
+    """Return the steps of all workers side by side; adjoining pieces of one long access are one row.
+
+    Worker `last`, if given, is the one that comes after a crash.
+    """
+    workers = sorted({step.worker for step in steps if step.worker >= 0})
+    titles = ["the next one" if each == last else f"worker {each}" for each in workers]
     places: list[Column[list[str]]] = [
         Column("step", itemgetter(0), key=True),
         Column("", itemgetter(1), left=True, key=True),
     ]
-    for at, title in enumerate([*(f"worker {each}" for each in workers), "memory"], 2):
+    for at, title in enumerate([*titles, "memory"], 2):
         places.append(Column(title, itemgetter(at), left=True, fold=10))
-    return Table(places, [_step_row(group, workers) for group in groups(steps)], padding=2).render()
+    rows, alive = [], [each for each in workers if each != last]
+    for group in groups(steps):
+        rows.append(_step_row(group, workers, alive))
+        alive = [last] if last is not None and group[0][1].operation == "power" else alive
+    return Table(places, rows, padding=2).render()
+
+
+CRASHES = {"killed": "KILLED", "power": "POWER FAILS"}
 
 
 def legend(steps: Sequence[Step]) -> str:
@@ -50,6 +64,7 @@ def legend(steps: Sequence[Step]) -> str:
     signs |= {"x -> 0" for step in steps if step.operation == "load"}
     signs |= {"x = 1" for step in steps if step.operation == "store"}
     signs |= {"waits" for step in steps if step.value in ("waits", "gives up")}
+    signs |= {CRASHES[step.operation] for step in steps if step.operation in CRASHES}
     return wrapped("; ".join(f"{sign}: {meaning}" for sign, meaning in NOTATION if sign in signs))
 
 
@@ -76,12 +91,16 @@ def _goes_on(one: Step, following: Step) -> bool:
     )
 
 
-def _step_row(group: list[tuple[int, Step]], workers: Sequence[int]) -> list[str]:
+def _step_row(group: list[tuple[int, Step]], workers: Sequence[int], alive: Sequence[int]) -> list[str]:
+    """Return the row of a group; a power failure ends those that are `alive`."""
     numbers = [number for number, _ in group]
     steps = [step for _, step in group]
     first = steps[0]
     number = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-    mark = TURNS[first.turn if numbers[0] > 1 else "same"]
+    mark = TURNS[first.turn if numbers[0] > 1 and first.operation not in CRASHES else "same"]
+    if first.operation == "power":
+        ends = [CRASHES["power"] if each in alive else "" for each in workers]
+        return [number, "", *ends, f"on the disk: {first.value}"]
     cells = [_cell(steps) if each == first.worker else "" for each in workers]
     return [number, mark, *cells, _memory(steps)]
 
@@ -90,6 +109,8 @@ def _cell(steps: Sequence[Step]) -> str:
     """Return the text of a step: `value -> 0`, `value = 1`, `lock value`, `unlock value`."""
     first = steps[0]
     name = _name(steps)
+    if first.operation == "killed":
+        return CRASHES["killed"]
     if first.operation == "load":
         return f"{name} -> {_value(steps)}"
     if first.operation == "store":
@@ -147,6 +168,9 @@ def _value(steps: Sequence[Step]) -> str:
 COLUMNS: list[Column[ExploredCase]] = [
     Column("scenario", lambda case: case.scenario, {"scenario": lambda case: case.scenario}, left=True, key=True),
     Column("lock", lambda case: case.lock, {"lock": lambda case: case.lock}, left=True, key=True),
+    Column("crash", lambda case: case.crashes.kind if case.crashes else "", {
+        "crash": lambda case: case.crashes.kind if case.crashes else None,
+    }, left=True, key=True),
     Column("verdict", lambda case: _verdict(case), {
         "verdict": lambda case: case.verdict,
         "expected": lambda case: case.expected,
@@ -161,6 +185,13 @@ COLUMNS: list[Column[ExploredCase]] = [
         "broken_interleavings": lambda case: case.broken_interleavings,
         "states": lambda case: case.states,
         "ends": lambda case: case.ends,
+    }),
+    Column("points", lambda case: f"{case.crashes.points:,}" if case.crashes else "", {
+        "crash_points": lambda case: case.crashes.points if case.crashes else None,
+    }),
+    Column("files", lambda case: f"{case.crashes.images:,}" if case.crashes else "", {
+        "images": lambda case: case.crashes.images if case.crashes else None,
+        "recoveries": lambda case: case.crashes.recoveries if case.crashes else None,
     }),
     Column("preemptions", lambda case: "-" if case.preemptions is None else f"{case.preemptions}", {
         "preemptions": lambda case: case.preemptions,
@@ -177,6 +208,8 @@ COLUMNS: list[Column[ExploredCase]] = [
 """The columns of the table, a row for each case; people read workers and rounds in the heading where all are alike."""
 
 SHAPE = ("workers", "rounds")
+OF_CRASHES, OF_SCHEDULES = ("crash", "points", "files"), ("runs", "preemptions", "runs/s")
+"""The columns that a table has only of crashes, and only without."""
 
 SEEN_WHOLE = 16
 """Every processor moves so many bytes at once; such moves were never seen torn within a line of 64."""
@@ -201,14 +234,26 @@ def heading(run: Exploration) -> str:
     shapes = {f"{plural(case.workers, 'worker')} x {plural(case.rounds, 'round')}, " for case in run.cases}
     return wrapped(
         f"{shapes.pop() if len(shapes) == 1 else ''}simulated: each load, store, lock and unlock is a step, in one "
-        f"order for all; {reach}; the lock is a model"
+        f"order for all; {reach}; the lock is a model{_what_fails(run)}"
     )
+
+
+def _what_fails(run: Exploration) -> str:
+    """Say what a crash leaves in the model."""
+    told = {
+        "; a killed worker's stores stay": "kill" in run.options.crash,
+        f"; after a power failure each {run.options.unit} is as at some moment since its last sync": "power"
+        in run.options.crash,
+    }
+    return "".join(text for text, holds in told.items() if holds)
 
 
 def verdicts(run: Exploration) -> Table[ExploredCase]:
     """Return the table: one row for each case."""
     same = len({(case.workers, case.rounds) for case in run.cases}) == 1
-    columns = [replace(column, title="") if same and column.title in SHAPE else column for column in COLUMNS]
+    crashes = any(case.crashes for case in run.cases)
+    hidden = (*SHAPE * same, *(OF_SCHEDULES if crashes else OF_CRASHES))
+    columns = [replace(column, title="") if column.title in hidden else column for column in COLUMNS]
     return Table(columns, run.cases)
 
 
@@ -218,24 +263,29 @@ def _verdict(case: ExploredCase) -> str:
         word = f"broken{' (expected)' * case.as_expected}"
         kinds = [each.kind for each in case.damage]
         more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
+        if case.crashes:
+            return f"{word}: {case.crashes.cause}"
         return f"{word}: {kinds[0] if kinds else 'interrupted'}{more}"
     if case.verdict == "unknown":
         return "inconclusive"
+    if case.crashes:
+        return "holds"
     return f"holds{' in every interleaving' if case.exhausted else ''}"
 
 
 def conclusion(run: Exploration) -> str:
     """Return one sentence on all cases: how many hold, how many break, and of which that was not expected."""
+    crashes = any(case.crashes for case in run.cases)
     broken = [case for case in run.cases if case.verdict == "broken"]
     unexpected = [f"{case.scenario} under {case.lock}" for case in broken if not case.as_expected]
     holding = [case for case in run.cases if case.verdict == "holds"]
     unknown = sum(case.verdict == "unknown" for case in run.cases)
-    every = sum(case.exhausted for case in holding)
+    where = _of_them(sum(case.exhausted for case in holding), len(holding), crashes=crashes)
     parts = {
         f"{_count(unexpected)} and should hold: {joined(unexpected)}": unexpected,
         f"{_count(broken)}, as expected": len(broken) > len(unexpected) == 0,
         f"{len(broken) - len(unexpected)} more as expected": len(broken) > len(unexpected) > 0,
-        f"{len(holding)} {'holds' if len(holding) == 1 else 'hold'}, {_of_them(every, len(holding))}": holding,
+        f"{len(holding)} {'holds' if len(holding) == 1 else 'hold'}, {where}": holding,
         f"{unknown} inconclusive": unknown,
     }
     return f"{plural(len(run.cases), 'case')}: {'; '.join(text for text, holds in parts.items() if holds)}."
@@ -245,11 +295,12 @@ def _count(broken: Sequence[object]) -> str:
     return f"{len(broken)} {'breaks' if len(broken) == 1 else 'break'}"
 
 
-def _of_them(every: int, holding: int) -> str:
+def _of_them(every: int, holding: int, *, crashes: bool) -> str:
     """Say how many of those that hold were explored to the end."""
+    where = "at every crash point" if crashes else "in every interleaving"
     if every == holding:
-        return "in every interleaving"
-    return f"{every} of them in every interleaving" if every else "as far as it was explored"
+        return where
+    return f"{every} of them {where}" if every else "as far as it was explored"
 
 
 def covered(case: ExploredCase) -> str:
@@ -258,6 +309,8 @@ def covered(case: ExploredCase) -> str:
     if case.verdict == "holds":
         with_it = ", its invariant whenever no worker is inside" if case.invariant else ""
         return f"{what} holds in {case.covered}{with_it}, under {case.memory_model}."
+    if case.verdict == "unknown" and case.crashes:
+        return f"{what}: nothing broke in {case.covered}, not all; raise --time-limit, lower --rounds or --crashes."
     if case.verdict == "unknown":
         return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower --rounds."
     broken, run, which = case.broken_schedules, case.schedules, "runs"
@@ -296,9 +349,11 @@ def _pointers(broken: list[ExploredCase]) -> Iterator[str]:
     """Yield one line for each failure, and the command line that replays it on the real kernel."""
     for case in broken:
         yield wrapped(f"{case.scenario} under {case.lock}: {case.headline}", indent=2)
-        yield f"    {lab_command()} replay {case.token}"
+        if case.token:
+            yield f"    {lab_command()} replay {case.token}"
     one = broken[0]
-    yield f"Step by step: {lab_command()} explore {one.scenario} --lock {one.lock}"
+    crash = f" --crash {one.crashes.kind}" if one.crashes else ""
+    yield f"Step by step: {lab_command()} explore {one.scenario} --lock {one.lock}{crash}"
 
 
 def explanation(case: ExploredCase, *, raced: bool = True) -> str:
@@ -319,21 +374,31 @@ def failure(case: ExploredCase) -> str:
     """Return one failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
     ends = [";"] * (len(case.reasons) - 1) + ["."]
     reasons = [wrapped(reason + end, "  ", indent=4) for reason, end in zip(case.reasons, ends, strict=False)]
-    lines = [wrapped(case.headline, indent=2), "", columns(case.steps), "", legend(case.steps), ""]
-    lines += ["because", *reasons, ""]
-    lines += [wrapped(_how(case), "found: ", indent=2), f"replay: {lab_command()} replay {case.token}"]
+    last = case.shrunk.workers if case.crashes and case.shrunk else None
+    lines = [wrapped(case.headline, indent=2), "", columns(case.steps, last), "", legend(case.steps), ""]
+    lines += ["because", *reasons, ""] if reasons else []
+    lines += [wrapped(_how(case), "found: ", indent=2)]
+    lines += [f"replay: {lab_command()} replay {case.token}"] if case.token else []
     if case.why:
         lines += ["", wrapped(f"{case.scenario}: {case.why}", indent=2)]
     return "\n".join(lines)
 
 
 def _how(case: ExploredCase) -> str:
+    if case.crashes:
+        return _how_crashed(case, case.crashes)
     parts = [plural(case.preemptions or 0, "preemption"), f"after {plural(case.schedules, 'run')}"]
     if case.shrunk and (case.shrunk.workers, case.shrunk.rounds) != (case.workers, case.rounds):
         before = f"{case.workers} workers x {plural(case.rounds, 'round')} ({case.shrunk.steps_before} steps)"
         after = f"{case.shrunk.workers} x {case.shrunk.rounds} ({len(case.steps)} steps)"
         parts.append(f"shrunk from {before} to {after} in {plural(case.shrunk.schedules, 'run')} more")
     return ", ".join(parts)
+
+
+def _how_crashed(case: ExploredCase, crashes: Crashes) -> str:
+    """Say what it takes: how many crashes, of which kind, of how many workers."""
+    shape = f"{plural(case.shrunk.workers, 'worker')} x {plural(case.shrunk.rounds, 'round')}" if case.shrunk else ""
+    return f"{crashes.cause}, with {crashes.needed} crash{'es' * (crashes.needed != 1)} ({crashes.kind}) of {shape}"
 
 
 def _schedules(case: ExploredCase) -> str:

@@ -1,0 +1,439 @@
+"""Crash a scenario at every point of every interleaving, recover from each file that is left, and check that.
+
+Where a worker is killed it vanishes between two of its steps: its locks are free, its stores stay, nobody is told, and
+the others go on. Where the power fails all vanish, and each unit of the file is as it was at some moment since it was
+last synced (`lab.model.disk`). Then one more worker comes, with `recover` and a round of work, and may crash as well.
+
+States are searched by their number of steps, first those with few crashes: so the first failure is the shortest. A
+state is the bytes, the lock, the place of each worker in its tree, and what the disk may have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from lab.exploring.behaviour import GRANTED, Behaviour, Node
+from lab.exploring.operation import LOAD, LOCK, STORE, SYNC
+from lab.exploring.world import World
+from lab.model.disk import NO_VERSIONS, Disk, Versions, how_many
+from lab.scenario import Damage
+from lab.scenario.base import exception_text
+
+from .judge import Found, Image, Judge, Rounds
+
+NOTHING: Found = ()
+
+Kind = Literal["kill", "power"]
+
+AGAIN = 1
+"""The rounds that the worker has which comes after a crash: what recovery left must also be fit for work."""
+
+LONGEST_LIFE = 3000
+"""The number of steps after which a recovery is said not to end."""
+
+LOOK_EVERY = 256
+"""The deadline is looked at after so many states or recoveries."""
+
+
+class Dead(Node):
+    """A worker that was killed: it has no step left, and its number says how many rounds it had finished and begun."""
+
+    __slots__ = ("begun", "finished")
+
+    def __init__(self, finished: int, begun: int) -> None:
+        super().__init__(None, None, 1 << 31 | finished << 15 | begun)
+        self.ended = True
+        self.finished, self.begun = finished, begun
+
+
+def rounds_of(node: Node, rounds: int) -> tuple[int, int]:
+    """Return how many rounds the worker has finished, and how many it has begun."""
+    if isinstance(node, Dead):
+        return node.finished, node.begun
+    if node.ended:
+        return (node.round, node.round + 1) if node.failed else (rounds, rounds)
+    if node.round < 0:
+        return 0, 0
+    return node.round, node.round + (node.parent is not None and node.parent.round == node.round)
+
+
+class State:
+    """A state of the workers, and how it came about: `worker` did a step, or was `killed`, in the state before."""
+
+    __slots__ = ("at", "before", "content", "killed", "locks", "versions", "worker")
+
+    def __init__(
+        self,
+        at: tuple[Node, ...],
+        content: bytes,
+        locks: int,
+        versions: Versions,
+        before: State | None = None,
+        worker: int = -1,
+        *,
+        killed: bool = False,
+    ) -> None:
+        self.at, self.content, self.locks, self.versions = at, content, locks, versions
+        self.before, self.worker, self.killed = before, worker, killed
+
+    def path(self) -> list[State]:
+        """Return the states on the way to this one, the first of all left out."""
+        found: list[State] = []
+        state = self
+        while state.before is not None:
+            found.append(state)
+            state = state.before
+        return found[::-1]
+
+
+class Crash(NamedTuple):
+    """A moment of a recovery at which it may crash: after so many steps, with this left.
+
+    `works` is True once it has begun its round; of that so many are `finished` and `begun`.
+    """
+
+    steps: int
+    left: Image
+    finished: int
+    begun: int
+    works: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One recovery from an image: what it found in the units that it touched, and the image at its end."""
+
+    found: Found
+    end: Image
+    steps: int
+    seen: tuple[tuple[str, str], ...]
+    failed: Exception | SystemExit | None
+    endless: bool
+    crashes: tuple[Crash, ...]
+
+
+class Recovery(NamedTuple):
+    """A recovery to be made: of this image, after so many crashes, with these rounds of all workers to be found.
+
+    It goes back to the crash of the recovery before it, or to the state in which the workers crashed. `again` are the
+    rounds of the one that recovers.
+    """
+
+    image: Image
+    rounds: Rounds
+    again: int
+    crashes: int
+    state: State
+    before: Recovery | None = None
+    life: Life | None = None
+    crash: Crash | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What was found broken after a recovery, or, where there is none, when all workers had ended without a crash.
+
+    `found` are the contents of the units that the check read, beyond those that recovery had touched.
+    """
+
+    damage: Sequence[Damage]
+    state: State
+    recovery: Recovery | None = None
+    life: Life | None = None
+    found: Found = ()
+
+    @property
+    def crashes(self) -> int:
+        """Return how many crashes it took."""
+        return self.recovery.crashes if self.recovery else 0
+
+
+@dataclass(slots=True)
+class Counts:
+    """The figures of a search: states of the workers, crash points, files that these may leave, and recoveries."""
+
+    states: int = 0
+    points: int = 0
+    images: int = 0
+    recoveries: int = 0
+    complete: bool = False
+
+
+@dataclass
+class Search:
+    """The search for a crash that breaks the scenario, until `deadline` (time.monotonic).
+
+    At most `crashes` crash, one after the other; who comes afterwards has so many rounds `again`. With `relaxed`
+    finished rounds may be missing.
+    """
+
+    world: World
+    kind: Kind
+    unit: int
+    crashes: int
+    deadline: float
+    again: int = AGAIN
+    relaxed: bool = False
+    counts: Counts = field(default_factory=Counts)
+
+    def __post_init__(self) -> None:
+        shape, world = self.world.shape, self.world
+        world.in_between = False
+        self.disk = Disk(self.unit, shape.layout.size)
+        self.judge = Judge(shape, self.disk)
+        self._next = {
+            again: Behaviour(shape, shape.workers, world.initial, again=again) for again in sorted({0, self.again})
+        }
+        self._lives: dict[tuple[Image, int], list[Life]] = {}
+        self._late = False
+
+    def behaviour(self, again: int) -> Behaviour:
+        """Return the tree of the worker that recovers and then has so many rounds."""
+        return self._next[again]
+
+    def run(self) -> Failure | None:
+        """Return the shortest failure that was found, None where there is none; `counts.complete` says if all was seen.
+
+        Raises as the scenario's methods do outside a worker.
+        """
+        first = State(tuple(each.root for each in self.world.behaviours), self.world.initial, 0, NO_VERSIONS)
+        states = [first]
+        recoveries: list[Recovery] = []
+        known: set[object] = set()
+        done: set[object] = set()
+        for crashes in range(self.crashes + 1):
+            following: list[Recovery] = []
+            killed: list[State] = []
+            for found in self._states(states, known, crashes, killed, recoveries):
+                return found
+            for recovery in recoveries:
+                key = recovery.image, recovery.rounds, recovery.again
+                if key in done:
+                    continue
+                done.add(key)
+                self.counts.images += how_many(dict(recovery.image.open))
+                if failure := self._recovered(recovery, following):
+                    return failure
+                if self._is_late(self.counts.recoveries):
+                    return None
+            states, recoveries = killed, following
+        self.counts.complete = not self._late
+        return None
+
+    def _states(
+        self, seeds: Sequence[State], known: set[object], crashes: int, killed: list[State], recoveries: list[Recovery]
+    ) -> Iterator[Failure]:
+        """Search the states after so many kills; yield a failure without a crash, and add what is left otherwise."""
+        level = list(seeds)
+        while level:
+            following: list[State] = []
+            for state in level:
+                key = state.content, state.locks, tuple(node.number for node in state.at), _key(state.versions)
+                if key in known:
+                    continue
+                known.add(key)
+                self.counts.states += 1
+                self.counts.points += self.kind == "power"
+                if self._is_late(self.counts.states):
+                    return
+                yield from self._state(state, crashes, following, killed, recoveries)
+            level = following
+
+    def _state(
+        self, state: State, crashes: int, following: list[State], killed: list[State], recoveries: list[Recovery]
+    ) -> Iterator[Failure]:
+        world = self.world
+        world.set_state(state.at, state.content, state.locks)
+        choices = world.choices()
+        if not choices:
+            failure = self._ended(state, crashes)
+            if failure:
+                yield failure
+                return
+            if self.kind == "kill":
+                recoveries.append(Recovery(Image(state.content), self._rounds(state), self.again, crashes, state))
+        for worker in choices:
+            following.append(self._after(state, worker))
+            if self.kind == "power":
+                self._crash(state, following[-1], recoveries)
+        if self.kind == "kill" and crashes < self.crashes:
+            for worker, node in enumerate(state.at):
+                if node.operation is not None and node.parent is not None:
+                    self.counts.points += 1
+                    dead = Dead(*rounds_of(node, world.shape.rounds))
+                    at = (*state.at[:worker], dead, *state.at[worker + 1 :])
+                    locks = world.locks.drop(state.locks, worker)
+                    killed.append(State(at, state.content, locks, NO_VERSIONS, state, worker, killed=True))
+
+    def _after(self, state: State, worker: int) -> State:
+        """Return the state after this worker's step."""
+        world, operation = self.world, state.at[worker].operation
+        assert operation is not None  # noqa: S101 - it is one of the choices
+        world.set_state(state.at, state.content, state.locks)
+        world.do(worker)
+        content, versions = state.content, state.versions
+        if operation.kind == STORE:
+            content = bytes(world.content)
+            if self.kind == "power":
+                versions = self.disk.stored(versions, state.content, content, operation.start, operation.end)
+        elif operation.kind == SYNC and self.kind == "power":
+            versions = self.disk.synced(versions, operation.start, operation.end)
+        return State(tuple(world.at), content, world.state, versions, state, worker)
+
+    def _crash(self, before: State, state: State, recoveries: list[Recovery]) -> None:
+        """Add the files that a power failure may leave after this step and not already before it."""
+        rounds = self._rounds(state)
+        image = self._left(before.versions, state.versions, state.content)
+        if rounds.finished != self._rounds(before).finished:
+            image = Image.of(self.disk, state.content, state.versions)
+        elif image is None:
+            return
+        recoveries.append(Recovery(image, rounds, self.again, 1, state))
+
+    def _left(self, before: Versions, after: Versions, content: bytes) -> Image | None:
+        """Return what may be left after a step and could not be before it: what was stored has reached the disk."""
+        changed = [number for number, each in after.items() if before.get(number) != each]
+        if not changed or not set(before) <= set(after):
+            return None
+        if len(changed) == 1:
+            after = {number: each for number, each in after.items() if number not in changed}
+        return Image.of(self.disk, content, after)
+
+    def _rounds(self, state: State) -> Rounds:
+        """Return the rounds that each worker has finished and begun, with none of the one that comes afterwards."""
+        pairs = [*(rounds_of(node, self.world.shape.rounds) for node in state.at), (0, 0)]
+        finished = tuple(0 if self.relaxed else each for each, _ in pairs)
+        return Rounds(finished, tuple(begun for _, begun in pairs))
+
+    def _ended(self, state: State, crashes: int) -> Failure | None:
+        """Return what is wrong where no worker can go on, before anybody recovers."""
+        world = self.world
+        damage = world.stopped()
+        if not damage and not crashes:
+            damage, _ = self.judge.damage(Image(state.content), self._rounds(state), _seen(state))
+        elif not damage and (seen := _seen(state)):
+            damage = self.judge.reported(seen)
+        return Failure(damage, state) if damage else None
+
+    def _recovered(self, recovery: Recovery, following: list[Recovery]) -> Failure | None:
+        """Let one more worker recover; add what it leaves where it crashes, and return what is wrong at its end."""
+        self.counts.recoveries += 1
+        for life in self._walked(recovery.image, recovery.again):
+            damage, found = _trouble(life), NOTHING
+            if not damage:
+                rounds = recovery.rounds.and_last(recovery.again, recovery.again, relaxed=self.relaxed)
+                damage, found = self.judge.damage(life.end, rounds if recovery.again else recovery.rounds, life.seen)
+            if damage:
+                return Failure(damage, recovery.state, recovery, life, found)
+            if recovery.crashes >= self.crashes:
+                continue
+            for crash in life.crashes:
+                self.counts.points += 1
+                rounds, again = recovery.rounds, recovery.again
+                if crash.works:
+                    rounds, again = rounds.and_last(crash.finished, crash.begun, relaxed=self.relaxed), 0
+                following.append(
+                    Recovery(crash.left, rounds, again, recovery.crashes + 1, recovery.state, recovery, life, crash)
+                )
+        return None
+
+    def _walked(self, image: Image, again: int) -> list[Life]:
+        """Return each way in which a recovery may go, by what it finds in the units that it touches."""
+        key = image, again
+        if key not in self._lives:
+            self._lives[key] = list(self._walk(image, again))
+        return self._lives[key]
+
+    def _walk(self, image: Image, again: int) -> Iterator[Life]:
+        behaviour = self._next[again]
+        started = _Walk(bytearray(image.content), dict(image.open), NO_VERSIONS, behaviour.root, (), (), 0)
+        waiting = [started]
+        while waiting:
+            walk = waiting.pop()
+            unit = self._go(walk, behaviour, again)
+            if unit is None:
+                end = Image.of(self.disk, bytes(walk.content), walk.open)
+                node = walk.node
+                yield Life(
+                    walk.found, end, walk.steps, node.seen, node.failed, node.operation is not None, walk.crashes
+                )
+                continue
+            for data in sorted(walk.open[unit]):
+                rest = {number: each for number, each in walk.open.items() if number != unit}
+                content = bytearray(self.disk.put(walk.content, unit, data))
+                found = (*walk.found, (unit, data))
+                waiting.append(_Walk(content, rest, walk.versions, walk.node, found, walk.crashes, walk.steps))
+
+    def _go(self, walk: _Walk, behaviour: Behaviour, again: int) -> int | None:
+        """Go on to the end, or up to a step that touches a unit that is open, which is returned."""
+        while (operation := walk.node.operation) is not None and walk.steps < LONGEST_LIFE:
+            if walk.open and operation.kind in (LOAD, STORE):
+                unit = self.disk.touched(walk.open, operation.start, operation.end)
+                if unit is not None:
+                    return unit
+            node, before = walk.node, walk.versions
+            met = {LOAD: bytes(walk.content[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
+            walk.node, walk.steps = node.next.get(met) or behaviour.learn(node, met), walk.steps + 1
+            changed = operation.kind == STORE and walk.content[operation.start : operation.end] != node.data
+            if changed:
+                old = bytes(walk.content)
+                walk.content[operation.start : operation.end] = node.data
+                walk.versions = self.disk.stored(before, old, walk.content, operation.start, operation.end)
+            elif operation.kind == SYNC:
+                walk.versions = self.disk.synced(before, operation.start, operation.end)
+            more = rounds_of(walk.node, again)[0] > rounds_of(node, again)[0]
+            if changed or more:
+                walk.crashes += self._crashes_of(walk, again, None if more else before)
+        return None
+
+    def _crashes_of(self, walk: _Walk, again: int, before: Versions | None) -> tuple[Crash, ...]:
+        """Return what a crash of a recovery leaves at this moment, without what it left `before`; one at most."""
+        content, now = bytes(walk.content), {**walk.open, **walk.versions}
+        left: Image | None
+        if self.kind == "kill":
+            left = Image(content)
+        elif before is None:
+            left = Image.of(self.disk, content, now)
+        else:
+            left = self._left({**walk.open, **before}, now, content)
+        finished, begun = rounds_of(walk.node, again)
+        works = again > 0 and (begun > 0 or walk.node.ended)
+        return (Crash(walk.steps, left, finished, begun, works),) if left else ()
+
+    def _is_late(self, count: int) -> bool:
+        if not count % LOOK_EVERY and time.monotonic() > self.deadline:
+            self._late = True
+        return self._late
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A recovery on its way."""
+
+    content: bytearray
+    open: dict[int, frozenset[bytes]]
+    versions: Versions
+    node: Node
+    found: Found
+    crashes: tuple[Crash, ...]
+    steps: int
+
+
+def _key(versions: Versions) -> frozenset[tuple[int, frozenset[bytes]]]:
+    return frozenset(versions.items())
+
+
+def _trouble(life: Life) -> list[Damage]:
+    """Return what is wrong with a recovery that does not end, or raised."""
+    if life.endless:
+        return [Damage("recovery does not end", 1, 1)]
+    if life.failed:
+        return [Damage(f"recovery raised {type(life.failed).__name__}", 1, 1, [exception_text(life.failed)])]
+    return []
+
+
+def _seen(state: State) -> tuple[tuple[str, str], ...]:
+    return tuple(report for node in state.at for report in node.seen)

@@ -1,0 +1,260 @@
+"""Tell a crash step by step: what the workers did, what was left of the file, what recovery did, and why it broke."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from lab.analysis.statistics import joined
+from lab.exploring.behaviour import GRANTED, Behaviour, Node
+from lab.exploring.operation import LOAD, LOCK, STORE, named, shown
+from lab.exploring.trace import step_now, step_of, turn_of, wait_now
+from lab.exploring.worker import Shape
+from lab.memory.struct_proxy import fields_of
+from lab.records import Step
+
+from .search import LONGEST_LIFE, Failure, Recovery, Search, State
+
+Cause = Literal["without a crash", "half an update", "not durable", "out of order"]
+
+SHOWN = 4
+"""The number of parts of the file that are named one by one."""
+
+
+class Moment(NamedTuple):
+    """The file after a step, by the number of the step; 0 is before the first."""
+
+    number: int
+    content: bytes
+
+
+class Stale(NamedTuple):
+    """A part of the file that is older on the disk than it was in memory: its name, and how it is there.
+
+    `missing` is the first step whose store into it is not on the disk.
+    """
+
+    name: str
+    like: str
+    missing: int
+
+
+@dataclass
+class Story:
+    """The steps of a failure, numbered from 1, and the reasons for it."""
+
+    search: Search
+    failure: Failure
+    cause: Cause
+
+    def __post_init__(self) -> None:
+        self.steps: list[Step] = []
+        self.reasons: list[str] = []
+        self._moments: list[Moment] = []
+        self._node: Node = self.search.behaviour(self.search.again).root
+        self._unit = self.search.disk.unit
+        self._shape: Shape = self.search.world.shape
+        self._tell()
+
+    @property
+    def headline(self) -> str:
+        """Return what is wrong, with its evidence."""
+        damage = self.failure.damage[0]
+        return f"{damage.kind}: {'; '.join(damage.evidence)}" if damage.evidence else damage.kind
+
+    def _tell(self) -> None:
+        self._workers(self.failure.state)
+        chain: list[Recovery] = []
+        recovery = self.failure.recovery
+        while recovery:
+            chain.insert(0, recovery)
+            recovery = recovery.before
+        content = self.failure.state.content
+        for number, recovery in enumerate(chain):
+            if number or self.search.kind == "power":
+                content = self._crashed(chain, number, content)
+            self._moments = [Moment(len(self.steps), content)]
+            following = chain[number + 1] if number + 1 < len(chain) else None
+            content = self._recovers(recovery, following, content)
+        if self.cause == "without a crash" and not self.reasons:
+            self.reasons.append("no crash is needed: the order of the steps breaks it (explore without --crash)")
+
+    def _workers(self, state: State) -> None:
+        world, path = self.search.world, state.path()
+        first = path[0].before if path else state
+        assert first is not None  # noqa: S101 - a path begins at a state
+        self._moments = [Moment(0, first.content)]
+        world.set_state(first.at, first.content, first.locks)
+        last, victims = -1, []
+        for each in path:
+            if each.killed:
+                victims.append(each)
+                node = world.at[each.worker]
+                self.steps.append(Step(each.worker, node.round, "killed", "", None, "free", 0, 0))
+                world.set_state(each.at, each.content, each.locks)
+            else:
+                self.steps.append(step_now(world, each.worker, turn_of(world, last, each.worker)))
+            last = each.worker
+            self._moments.append(Moment(len(self.steps), each.content))
+        if not self.failure.recovery:
+            self.steps += [wait_now(world, each) for each, node in enumerate(world.at) if not node.ended]
+        for each in victims:
+            assert each.before is not None  # noqa: S101 - it was killed in a state
+            node, behaviour = each.before.at[each.worker], world.behaviours[each.worker]
+            self.reasons += self._in_the_middle(behaviour, each.worker, node, each.content, path.index(each))
+
+    def _in_the_middle(
+        self, behaviour: Behaviour, worker: int, node: Node, content: bytes, number: int
+    ) -> Iterator[str]:
+        """Say what this worker, which crashed after so many steps of all, had not yet stored of its round."""
+        stores = [
+            n for n, step in enumerate(self.steps[:number], 1)
+            if step.worker == worker and step.round == node.round and step.operation == "store"
+        ]  # fmt: skip
+        rest = _next_store(self._shape, behaviour, worker, node, content)
+        if stores and rest:
+            who = f"worker {worker}" if worker < self._shape.workers else "the next one"
+            what = f"round {node.round}" if node.round >= 0 else "recovery"
+            yield (
+                f"{who} crashed in the middle of its {what}, after step {stores[-1]} "
+                f"({_stored(self.steps[stores[-1] - 1])}); what it would have stored next, {rest}, is missing"
+            )
+
+    def _in_the_middle_of_all(self, chain: Sequence[Recovery], number: int, content: bytes) -> Iterator[str]:
+        """Say of all that crashed before this recovery what they had not yet stored of their rounds."""
+        steps = len(self.steps)
+        if number:
+            behaviour = self.search.behaviour(chain[number - 1].again)
+            yield from self._in_the_middle(behaviour, self._shape.workers, self._node, content, steps)
+            return
+        for worker, node in enumerate(self.failure.state.at):
+            yield from self._in_the_middle(self.search.world.behaviours[worker], worker, node, content, steps)
+
+    def _crashed(self, chain: Sequence[Recovery], number: int, content: bytes) -> bytes:
+        """Add the crash before this recovery, which leaves the file as the recoveries from there on find it."""
+        recovery = chain[number]
+        if self.cause == "half an update":
+            self.reasons += self._in_the_middle_of_all(chain, number, content)
+        if self.search.kind == "kill":
+            worker = self._shape.workers
+            self.steps.append(Step(worker, self.steps[-1].round, "killed", "", None, "free", 0, 0))
+            return content
+        found = [pair for each in chain[number + 1 :] if each.before and each.life for pair in each.life.found]
+        if self.failure.life:
+            found += self.failure.life.found
+        chosen: dict[int, bytes] = {}
+        for unit, data in [*found, *self.failure.found]:
+            chosen.setdefault(unit, data)
+        left, disk = recovery.image.content, self.search.disk
+        for unit, each in recovery.image.open:
+            present = content[unit * self._unit :][: len(next(iter(each)))]
+            data = chosen.get(unit, present)
+            left = disk.put(left, unit, data if data in each else present)
+        stale = list(self._stale(left, content))
+        self.reasons += self._of_stale(stale, left, content)
+        text = "; ".join(f"{each.name} {each.like}" for each in stale[:SHOWN])
+        more = f"; {len(stale) - SHOWN} more are old" if len(stale) > SHOWN else ""
+        self.steps.append(Step(-1, 0, "power", "", f"{text}{more}" if stale else "all that was stored", "free", 0, 0))
+        return left
+
+    def _stale(self, left: bytes, content: bytes) -> Iterator[Stale]:
+        """Yield the units that are older on the disk than in memory."""
+        for start in range(0, len(content), self._unit):
+            place = slice(start, start + self._unit)
+            if left[place] != content[place]:
+                moment = next(each for each in reversed(self._moments) if each.content[place] == left[place])
+                like = f"as after step {moment.number}" if moment.number else "as at first"
+                following = next(
+                    each for each in self._moments if each.number > moment.number and each.content[place] != left[place]
+                )
+                yield Stale(self._name(start), like, following.number)
+
+    def _name(self, start: int) -> str:
+        """Return the fields of the file that lie in this unit; what a name that begins with _ lays out is left out."""
+        from ctypes import sizeof
+
+        end = min(start + self._unit, self._shape.layout.size)
+        names = [
+            each.name for each in fields_of(self._shape.memory)
+            if not each.name.startswith("_") and each.offset < end and start < each.offset + sizeof(each.kind)
+        ]  # fmt: skip
+        if len(names) == 1:
+            field = getattr(self._shape.memory, names[0])
+            if field.offset < start or field.offset + field.size > end:
+                return named(self._shape.memory, max(start, field.offset), min(end, field.offset + field.size)).name
+        return joined(names) if names else f"bytes {start}-{end - 1}"
+
+    def _of_stale(self, stale: Sequence[Stale], left: bytes, content: bytes) -> Iterator[str]:
+        """Say which store is missing on the disk, and what is there or was finished nevertheless."""
+        if not stale:
+            return
+        missing = min(each.missing for each in stale)
+        what = f"step {missing} ({_stored(self.steps[missing - 1])})"
+        field = self.steps[missing - 1].field
+        if self.cause == "out of order":
+            later = next(self._on_the_disk(missing, left, content), None)
+            if later:
+                yield (
+                    f"step {later} ({_stored(self.steps[later - 1])}) reached the disk and {what}, done before it, did "
+                    f"not: no sync of {field} comes between them"
+                )
+        elif self.cause == "not durable":
+            step = self.steps[missing - 1]
+            end = next(
+                (n for n, each in enumerate(self.steps, 1) if each.worker == step.worker and each.round > step.round),
+                len(self.steps) + 1,
+            )
+            yield (
+                f"worker {step.worker} had finished its round {step.round} with step {end - 1}, and {what} was not on "
+                f"the disk: no sync of {field} comes between them"
+            )
+
+    def _on_the_disk(self, after: int, left: bytes, content: bytes) -> Iterator[int]:
+        """Yield the stores after this step that are on the disk."""
+        for before, moment in pairwise(self._moments):
+            if moment.number > after and self.steps[moment.number - 1].operation == "store":
+                step = self.steps[moment.number - 1]
+                place = slice(step.start, step.start + step.length)
+                unit = slice(step.start // self._unit * self._unit, (step.start // self._unit + 1) * self._unit)
+                if before.content[place] != moment.content[place] and left[unit] == content[unit]:
+                    yield moment.number
+
+    def _recovers(self, recovery: Recovery, following: Recovery | None, content: bytes) -> bytes:
+        """Add the steps of a recovery, up to its end or the crash that follows; return the file then."""
+        behaviour = self.search.behaviour(recovery.again)
+        node, most = behaviour.root, following.crash.steps if following and following.crash else LONGEST_LIFE
+        memory, worker = bytearray(content), self._shape.workers
+        for _ in range(most):
+            operation = node.operation
+            if operation is None:
+                break
+            met = {LOAD: bytes(memory[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
+            turn: Literal["same", "free"] = "same" if self.steps and self.steps[-1].worker == worker else "free"
+            self.steps.append(step_of(self._shape.memory, worker, node, met, turn))
+            if operation.kind == STORE:
+                memory[operation.start : operation.end] = node.data
+            self._moments.append(Moment(len(self.steps), bytes(memory)))
+            node = node.next.get(met) or behaviour.learn(node, met)
+        self._node = node
+        return bytes(memory)
+
+
+def _stored(step: Step) -> str:
+    return f"{step.field} = {shown(step.value)}"
+
+
+def _next_store(shape: Shape, behaviour: Behaviour, worker: int, node: Node, content: bytes) -> str:
+    """Return what a worker would store next in its round, if it went on alone; empty where there is nothing."""
+    memory, round_ = bytearray(content), node.round
+    for _ in range(LONGEST_LIFE):
+        operation = node.operation
+        if operation is None or node.round != round_:
+            return ""
+        met = {LOAD: bytes(memory[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
+        following = node.next.get(met) or behaviour.learn(node, met)
+        if operation.kind == STORE:
+            return _stored(step_of(shape.memory, worker, node, met, "same"))
+        node = following
+    return ""
