@@ -18,8 +18,8 @@ from lab.records import CaseFailure, Damage, Exploration, ExploredCase, ExploreO
 from lab.scenario import Found, Scenario
 from lab.scenario.base import counterexample_of
 
+from .crash.recovery import Kind
 from .crash.run import Asked, explore_crashes
-from .crash.search import Kind
 from .locks import check_modelled
 from .reasons import story
 from .sandbox import Bypass, check_notes, notes

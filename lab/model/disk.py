@@ -24,21 +24,24 @@ NO_VERSIONS: Versions = {}
 
 
 class Disk:
-    """The disk under a file of `size` bytes, which writes `unit` bytes whole; 0 stands for the whole file."""
+    """The disk under a file of `size` bytes, which writes `unit` bytes whole; 0 stands for the whole file.
+
+    A sync takes whole pages of so many bytes.
+    """
 
     __slots__ = ("_page", "size", "unit")
 
-    def __init__(self, unit: int, size: int) -> None:
+    def __init__(self, unit: int, size: int, page: int = PAGE) -> None:
         self.unit = unit or size
         self.size = size
-        self._page = PAGE if unit else size
+        self._page = page if unit else size
 
     def stored(
         self, versions: Versions, before: bytes | bytearray, after: bytes | bytearray, start: int, end: int
     ) -> Versions:
         """Return the versions once these bytes, start to end, have been stored: the file was `before`, is `after`."""
         unit, changed = self.unit, {}
-        for number in range(start // unit, (end - 1) // unit + 1):
+        for number in self.units(start, end):
             place = slice(number * unit, (number + 1) * unit)
             old, new = bytes(before[place]), bytes(after[place])
             if old != new:
@@ -50,6 +53,10 @@ class Disk:
         first, last = start // self._page * self._page, -(-min(end, self.size) // self._page) * self._page
         kept = {n: each for n, each in versions.items() if n * self.unit >= last or (n + 1) * self.unit <= first}
         return kept if len(kept) < len(versions) else versions
+
+    def units(self, start: int, end: int) -> range:
+        """Return the units that have bytes from start to end."""
+        return range(start // self.unit, -(-min(end, self.size) // self.unit))
 
     def touched(self, units: Iterable[int], start: int, end: int) -> int | None:
         """Return the first of these units, in order, that has one of the bytes; None where none has."""

@@ -67,6 +67,13 @@ def _by_lock(value: Any) -> bool:
     )
 
 
+def _by_crash(value: Any) -> bool:
+    verdicts = ("clean", "damaged")
+    return (
+        isinstance(value, Mapping) and set(value) <= {"kill", "power"} and all(map(_one_of(verdicts), value.values()))
+    )
+
+
 def _struct(value: Any) -> bool:
     """Return whether the struct has bytes."""
     return isinstance(value, type) and issubclass(value, Structure) and sizeof(value) > 0
@@ -97,7 +104,7 @@ ATTRIBUTES = (
     Attribute("allows_overlaps", "names of locks", _several),
     Attribute("locks", 'one or more names of locks, such as ("none", "fcntl")', _names),
     Attribute("recover", "a function recover(self, w)", callable),
-    Attribute("after_crash", 'verdicts by crash, such as {"power": "damaged"}', _by_lock),
+    Attribute("after_crash", 'verdicts by crash, such as {"power": "damaged"}', _by_crash),
     Attribute("why", "a text", lambda value: isinstance(value, str)),
     Attribute("order", "a whole number from 0", _whole(0, MOST_ROUNDS)),
     Attribute("backing", "the name of a backing; see `lab list`", lambda value: isinstance(value, str)),

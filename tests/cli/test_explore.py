@@ -179,7 +179,8 @@ def test_the_options_are_those_that_were_given() -> None:
     _, made = explored("counter", "--lock", "none", *given, "--time-limit", "3", "--workers", "3", "--rounds", "1")
     assert made["options"] == {
         "scenarios": ["counter"], "locks": ["none"], "workers": [3], "rounds": [1], "search": "pct", "preemptions": 2,
-        "line_bytes": 32, "seed": 7, "jobs": 1, "time_limit_s": 3.0, "show_schedules": 4,
+        "line_bytes": 32, "seed": 7, "jobs": 1, "time_limit_s": 3.0, "show_schedules": 4, "crash": [], "unit": "page",
+        "crashes": 2,
     }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Single(Structure):
         (296, 300, "part.low"),
         (300, 304, "part.high"),
         (316, 320, "parts[1].high"),
-        (312, 320, "parts[1].low to parts[1].high"),
+        (312, 320, "parts[1]"),
         (344, 352, "rows[1][0]"),
         (344, 360, "rows[1]"),
         (360, 361, "small"),

@@ -47,6 +47,8 @@ WRONG = {
     "expects": ["'x'", "None", "5", "{5: 6}", "{'none': 'broken'}", "{'none': 'inconclusive'}", "('none', 'damaged')"],
     "allows_overlaps": NO_NAMES,
     "locks": [*NO_NAMES, "()"],
+    "recover": NO_FUNCTION,
+    "after_crash": ["'x'", "None", "{'fire': 'damaged'}", "{'kill': 'broken'}", "{'kill': None}"],
     "why": NO_TEXT,
     "order": ["-1", "1.5", "True", "'x'", "None"],
     "backing": NO_TEXT,

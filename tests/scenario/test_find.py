@@ -13,6 +13,7 @@ from tests.helpers import ROOT, in_fresh_process
 
 NOBODY = 65534
 
+CRASHES = ["undo_journal", "redo_log", "two_headers", "durable_log"]
 FILES = sorted(path.stem for path in (ROOT / "scenarios").glob("*.py"))
 CLASSES = {name: find_scenarios([name])[0].kind for name in FILES}
 IN_ORDER = sorted(FILES, key=lambda name: CLASSES[name].order)
@@ -57,8 +58,10 @@ def names(*asked: str, counterexamples: bool = False) -> list[str]:
 
 
 def test_the_default_set_is_the_races_that_a_lock_fixes_in_their_order() -> None:
-    assert builtin_names() == DEFAULT + COUNTEREXAMPLES
+    assert builtin_names() == DEFAULT + COUNTEREXAMPLES + CRASHES
+    assert sorted(path.stem for path in (ROOT / "scenarios" / "crash").glob("*.py")) == sorted(CRASHES)
     assert names() == DEFAULT
+    assert [found.name for found in find_scenarios([], crashes=True)] == DEFAULT + CRASHES
     assert (DEFAULT[0], COUNTEREXAMPLES[0]) == ("counter", "short_range")
 
 

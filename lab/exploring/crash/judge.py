@@ -34,8 +34,9 @@ class Image(NamedTuple):
     def of(cls, disk: Disk, content: bytes, versions: Versions) -> Image:
         """Return the image of which these units are open."""
         for number, each in versions.items():
-            content = disk.put(content, number, bytes(len(next(iter(each)))))
-        return cls(content, tuple(sorted(versions.items(), key=lambda item: item[0])))
+            one = next(iter(each))
+            content = disk.put(content, number, one if len(each) == 1 else bytes(len(one)))
+        return cls(content, tuple(sorted((number, each) for number, each in versions.items() if len(each) > 1)))
 
 
 class Rounds(NamedTuple):

@@ -16,7 +16,8 @@ from lab.records import Crashes, ExploredCase, ExploreOptions, SmallestShape
 from lab.records import Damage as FoundDamage
 from lab.scenario import Found
 
-from .search import AGAIN, Failure, Kind, Search
+from .recovery import AGAIN, Kind
+from .search import Failure, Search
 from .story import Cause, Story
 
 UNITS = {"page": 4096, "sector": 512, "line": 64}

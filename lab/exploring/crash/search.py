@@ -13,51 +13,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from lab.exploring.behaviour import GRANTED, Behaviour, Node
-from lab.exploring.operation import LOAD, LOCK, STORE, SYNC
+from lab.exploring.behaviour import Node
+from lab.exploring.operation import STORE, SYNC
 from lab.exploring.world import World
-from lab.model.disk import NO_VERSIONS, Disk, Versions, how_many
+from lab.model.disk import NO_VERSIONS, PAGE, Disk, Versions, how_many
 from lab.scenario import Damage
 from lab.scenario.base import exception_text
 
 from .judge import Found, Image, Judge, Rounds
-
-NOTHING: Found = ()
-
-Kind = Literal["kill", "power"]
-
-AGAIN = 1
-"""The rounds that the worker has which comes after a crash: what recovery left must also be fit for work."""
-
-LONGEST_LIFE = 3000
-"""The number of steps after which a recovery is said not to end."""
+from .recovery import AGAIN, Crash, Dead, Kind, Life, Recoveries, new_on_the_disk, rounds_of
 
 LOOK_EVERY = 256
 """The deadline is looked at after so many states or recoveries."""
-
-
-class Dead(Node):
-    """A worker that was killed: it has no step left, and its number says how many rounds it had finished and begun."""
-
-    __slots__ = ("begun", "finished")
-
-    def __init__(self, finished: int, begun: int) -> None:
-        super().__init__(None, None, 1 << 31 | finished << 15 | begun)
-        self.ended = True
-        self.finished, self.begun = finished, begun
-
-
-def rounds_of(node: Node, rounds: int) -> tuple[int, int]:
-    """Return how many rounds the worker has finished, and how many it has begun."""
-    if isinstance(node, Dead):
-        return node.finished, node.begun
-    if node.ended:
-        return (node.round, node.round + 1) if node.failed else (rounds, rounds)
-    if node.round < 0:
-        return 0, 0
-    return node.round, node.round + (node.parent is not None and node.parent.round == node.round)
 
 
 class State:
@@ -87,32 +56,6 @@ class State:
             found.append(state)
             state = state.before
         return found[::-1]
-
-
-class Crash(NamedTuple):
-    """A moment of a recovery at which it may crash: after so many steps, with this left.
-
-    `works` is True once it has begun its round; of that so many are `finished` and `begun`.
-    """
-
-    steps: int
-    left: Image
-    finished: int
-    begun: int
-    works: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """One recovery from an image: what it found in the units that it touched, and the image at its end."""
-
-    found: Found
-    end: Image
-    steps: int
-    seen: tuple[tuple[str, str], ...]
-    failed: Exception | SystemExit | None
-    endless: bool
-    crashes: tuple[Crash, ...]
 
 
 class Recovery(NamedTuple):
@@ -167,7 +110,7 @@ class Search:
     """The search for a crash that breaks the scenario, until `deadline` (time.monotonic).
 
     At most `crashes` crash, one after the other; who comes afterwards has so many rounds `again`. With `relaxed`
-    finished rounds may be missing.
+    finished rounds may be missing. A sync takes whole pages, of so many bytes.
     """
 
     world: World
@@ -177,22 +120,16 @@ class Search:
     deadline: float
     again: int = AGAIN
     relaxed: bool = False
+    page: int = PAGE
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
         shape, world = self.world.shape, self.world
         world.in_between = False
-        self.disk = Disk(self.unit, shape.layout.size)
+        self.disk = Disk(self.unit, shape.layout.size, self.page)
         self.judge = Judge(shape, self.disk)
-        self._next = {
-            again: Behaviour(shape, shape.workers, world.initial, again=again) for again in sorted({0, self.again})
-        }
-        self._lives: dict[tuple[Image, int], list[Life]] = {}
+        self.recoveries = Recoveries(world, self.disk, self.kind, self.again)
         self._late = False
-
-    def behaviour(self, again: int) -> Behaviour:
-        """Return the tree of the worker that recovers and then has so many rounds."""
-        return self._next[again]
 
     def run(self) -> Failure | None:
         """Return the shortest failure that was found, None where there is none; `counts.complete` says if all was seen.
@@ -202,6 +139,8 @@ class Search:
         first = State(tuple(each.root for each in self.world.behaviours), self.world.initial, 0, NO_VERSIONS)
         states = [first]
         recoveries: list[Recovery] = []
+        if self.kind == "power":
+            recoveries.append(Recovery(Image(first.content), self._rounds(first), self.again, 1, first))
         known: set[object] = set()
         done: set[object] = set()
         for crashes in range(self.crashes + 1):
@@ -286,21 +225,12 @@ class Search:
     def _crash(self, before: State, state: State, recoveries: list[Recovery]) -> None:
         """Add the files that a power failure may leave after this step and not already before it."""
         rounds = self._rounds(state)
-        image = self._left(before.versions, state.versions, state.content)
+        image = new_on_the_disk(self.disk, state.content, before.versions, state.versions, NO_VERSIONS)
         if rounds.finished != self._rounds(before).finished:
             image = Image.of(self.disk, state.content, state.versions)
         elif image is None:
             return
         recoveries.append(Recovery(image, rounds, self.again, 1, state))
-
-    def _left(self, before: Versions, after: Versions, content: bytes) -> Image | None:
-        """Return what may be left after a step and could not be before it: what was stored has reached the disk."""
-        changed = [number for number, each in after.items() if before.get(number) != each]
-        if not changed or not set(before) <= set(after):
-            return None
-        if len(changed) == 1:
-            after = {number: each for number, each in after.items() if number not in changed}
-        return Image.of(self.disk, content, after)
 
     def _rounds(self, state: State) -> Rounds:
         """Return the rounds that each worker has finished and begun, with none of the one that comes afterwards."""
@@ -321,8 +251,9 @@ class Search:
     def _recovered(self, recovery: Recovery, following: list[Recovery]) -> Failure | None:
         """Let one more worker recover; add what it leaves where it crashes, and return what is wrong at its end."""
         self.counts.recoveries += 1
-        for life in self._walked(recovery.image, recovery.again):
-            damage, found = _trouble(life), NOTHING
+        for life in self.recoveries.lives(recovery.image, recovery.again):
+            damage = _trouble(life)
+            found: Found = ()
             if not damage:
                 rounds = recovery.rounds.and_last(recovery.again, recovery.again, relaxed=self.relaxed)
                 damage, found = self.judge.damage(life.end, rounds if recovery.again else recovery.rounds, life.seen)
@@ -340,86 +271,10 @@ class Search:
                 )
         return None
 
-    def _walked(self, image: Image, again: int) -> list[Life]:
-        """Return each way in which a recovery may go, by what it finds in the units that it touches."""
-        key = image, again
-        if key not in self._lives:
-            self._lives[key] = list(self._walk(image, again))
-        return self._lives[key]
-
-    def _walk(self, image: Image, again: int) -> Iterator[Life]:
-        behaviour = self._next[again]
-        started = _Walk(bytearray(image.content), dict(image.open), NO_VERSIONS, behaviour.root, (), (), 0)
-        waiting = [started]
-        while waiting:
-            walk = waiting.pop()
-            unit = self._go(walk, behaviour, again)
-            if unit is None:
-                end = Image.of(self.disk, bytes(walk.content), walk.open)
-                node = walk.node
-                yield Life(
-                    walk.found, end, walk.steps, node.seen, node.failed, node.operation is not None, walk.crashes
-                )
-                continue
-            for data in sorted(walk.open[unit]):
-                rest = {number: each for number, each in walk.open.items() if number != unit}
-                content = bytearray(self.disk.put(walk.content, unit, data))
-                found = (*walk.found, (unit, data))
-                waiting.append(_Walk(content, rest, walk.versions, walk.node, found, walk.crashes, walk.steps))
-
-    def _go(self, walk: _Walk, behaviour: Behaviour, again: int) -> int | None:
-        """Go on to the end, or up to a step that touches a unit that is open, which is returned."""
-        while (operation := walk.node.operation) is not None and walk.steps < LONGEST_LIFE:
-            if walk.open and operation.kind in (LOAD, STORE):
-                unit = self.disk.touched(walk.open, operation.start, operation.end)
-                if unit is not None:
-                    return unit
-            node, before = walk.node, walk.versions
-            met = {LOAD: bytes(walk.content[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
-            walk.node, walk.steps = node.next.get(met) or behaviour.learn(node, met), walk.steps + 1
-            changed = operation.kind == STORE and walk.content[operation.start : operation.end] != node.data
-            if changed:
-                old = bytes(walk.content)
-                walk.content[operation.start : operation.end] = node.data
-                walk.versions = self.disk.stored(before, old, walk.content, operation.start, operation.end)
-            elif operation.kind == SYNC:
-                walk.versions = self.disk.synced(before, operation.start, operation.end)
-            more = rounds_of(walk.node, again)[0] > rounds_of(node, again)[0]
-            if changed or more:
-                walk.crashes += self._crashes_of(walk, again, None if more else before)
-        return None
-
-    def _crashes_of(self, walk: _Walk, again: int, before: Versions | None) -> tuple[Crash, ...]:
-        """Return what a crash of a recovery leaves at this moment, without what it left `before`; one at most."""
-        content, now = bytes(walk.content), {**walk.open, **walk.versions}
-        left: Image | None
-        if self.kind == "kill":
-            left = Image(content)
-        elif before is None:
-            left = Image.of(self.disk, content, now)
-        else:
-            left = self._left({**walk.open, **before}, now, content)
-        finished, begun = rounds_of(walk.node, again)
-        works = again > 0 and (begun > 0 or walk.node.ended)
-        return (Crash(walk.steps, left, finished, begun, works),) if left else ()
-
     def _is_late(self, count: int) -> bool:
         if not count % LOOK_EVERY and time.monotonic() > self.deadline:
             self._late = True
         return self._late
-
-
-@dataclass(slots=True)
-class _Walk:
-    """A recovery on its way."""
-
-    content: bytearray
-    open: dict[int, frozenset[bytes]]
-    versions: Versions
-    node: Node
-    found: Found
-    crashes: tuple[Crash, ...]
-    steps: int
 
 
 def _key(versions: Versions) -> frozenset[tuple[int, frozenset[bytes]]]:
@@ -427,11 +282,11 @@ def _key(versions: Versions) -> frozenset[tuple[int, frozenset[bytes]]]:
 
 
 def _trouble(life: Life) -> list[Damage]:
-    """Return what is wrong with a recovery that does not end, or raised."""
+    """Return what is wrong where the one that recovers does not end, or raised."""
     if life.endless:
-        return [Damage("recovery does not end", 1, 1)]
+        return [Damage("the next one does not end", 1, 1)]
     if life.failed:
-        return [Damage(f"recovery raised {type(life.failed).__name__}", 1, 1, [exception_text(life.failed)])]
+        return [Damage(f"the next one raised {type(life.failed).__name__}", 1, 1, [exception_text(life.failed)])]
     return []
 
 

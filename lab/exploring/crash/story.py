@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -15,7 +15,8 @@ from lab.exploring.worker import Shape
 from lab.memory.struct_proxy import fields_of
 from lab.records import Step
 
-from .search import LONGEST_LIFE, Failure, Recovery, Search, State
+from .recovery import LONGEST, Choice
+from .search import Failure, Recovery, Search, State
 
 Cause = Literal["without a crash", "half an update", "not durable", "out of order"]
 
@@ -53,7 +54,7 @@ class Story:
         self.steps: list[Step] = []
         self.reasons: list[str] = []
         self._moments: list[Moment] = []
-        self._node: Node = self.search.behaviour(self.search.again).root
+        self._node: Node = self.search.recoveries.behaviour(self.search.again).root
         self._unit = self.search.disk.unit
         self._shape: Shape = self.search.world.shape
         self._tell()
@@ -126,7 +127,7 @@ class Story:
         """Say of all that crashed before this recovery what they had not yet stored of their rounds."""
         steps = len(self.steps)
         if number:
-            behaviour = self.search.behaviour(chain[number - 1].again)
+            behaviour = self.search.recoveries.behaviour(chain[number - 1].again)
             yield from self._in_the_middle(behaviour, self._shape.workers, self._node, content, steps)
             return
         for worker, node in enumerate(self.failure.state.at):
@@ -141,12 +142,7 @@ class Story:
             worker = self._shape.workers
             self.steps.append(Step(worker, self.steps[-1].round, "killed", "", None, "free", 0, 0))
             return content
-        found = [pair for each in chain[number + 1 :] if each.before and each.life for pair in each.life.found]
-        if self.failure.life:
-            found += self.failure.life.found
-        chosen: dict[int, bytes] = {}
-        for unit, data in [*found, *self.failure.found]:
-            chosen.setdefault(unit, data)
+        chosen = self._chosen(chain)[number]
         left, disk = recovery.image.content, self.search.disk
         for unit, each in recovery.image.open:
             present = content[unit * self._unit :][: len(next(iter(each)))]
@@ -158,6 +154,24 @@ class Story:
         more = f"; {len(stale) - SHOWN} more are old" if len(stale) > SHOWN else ""
         self.steps.append(Step(-1, 0, "power", "", f"{text}{more}" if stale else "all that was stored", "free", 0, 0))
         return left
+
+    def _chosen(self, chain: Sequence[Recovery]) -> list[dict[int, bytes]]:
+        """Return what the open units were at the beginning of each recovery, as far as that mattered in the end."""
+        found: list[dict[int, bytes]] = []
+        wanted = dict(self.failure.found)
+        for number in reversed(range(len(chain))):
+            following = chain[number + 1] if number + 1 < len(chain) else None
+            life = following.life if following else self.failure.life
+            assert life is not None  # noqa: S101 - each recovery of the chain was run
+            still_open = following.crash.open if following and following.crash else life.open
+            chosen = {unit: origin for unit, origin in life.found if unit not in still_open}
+            for unit in wanted.keys() & still_open.keys():
+                origin = _origin(still_open[unit], wanted[unit], at_end=not following)
+                if origin is not None:
+                    chosen[unit] = origin
+            found.insert(0, chosen)
+            wanted = chosen
+        return found
 
     def _stale(self, left: bytes, content: bytes) -> Iterator[Stale]:
         """Yield the units that are older on the disk than in memory."""
@@ -223,8 +237,8 @@ class Story:
 
     def _recovers(self, recovery: Recovery, following: Recovery | None, content: bytes) -> bytes:
         """Add the steps of a recovery, up to its end or the crash that follows; return the file then."""
-        behaviour = self.search.behaviour(recovery.again)
-        node, most = behaviour.root, following.crash.steps if following and following.crash else LONGEST_LIFE
+        behaviour = self.search.recoveries.behaviour(recovery.again)
+        node, most = behaviour.root, following.crash.steps if following and following.crash else LONGEST
         memory, worker = bytearray(content), self._shape.workers
         for _ in range(most):
             operation = node.operation
@@ -241,6 +255,12 @@ class Story:
         return bytes(memory)
 
 
+def _origin(choices: Mapping[bytes, Choice], wanted: bytes, *, at_end: bool) -> bytes | None:
+    """Return what a unit was that is so at the end of a recovery, or may be so on the disk where that crashes."""
+    fits = (origin for origin, each in choices.items() if (each.present == wanted if at_end else wanted in each.disk))
+    return next(fits, None)
+
+
 def _stored(step: Step) -> str:
     return f"{step.field} = {shown(step.value)}"
 
@@ -248,7 +268,7 @@ def _stored(step: Step) -> str:
 def _next_store(shape: Shape, behaviour: Behaviour, worker: int, node: Node, content: bytes) -> str:
     """Return what a worker would store next in its round, if it went on alone; empty where there is nothing."""
     memory, round_ = bytearray(content), node.round
-    for _ in range(LONGEST_LIFE):
+    for _ in range(LONGEST):
         operation = node.operation
         if operation is None or node.round != round_:
             return ""

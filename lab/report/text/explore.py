@@ -168,9 +168,6 @@ def _value(steps: Sequence[Step]) -> str:
 COLUMNS: list[Column[ExploredCase]] = [
     Column("scenario", lambda case: case.scenario, {"scenario": lambda case: case.scenario}, left=True, key=True),
     Column("lock", lambda case: case.lock, {"lock": lambda case: case.lock}, left=True, key=True),
-    Column("crash", lambda case: case.crashes.kind if case.crashes else "", {
-        "crash": lambda case: case.crashes.kind if case.crashes else None,
-    }, left=True, key=True),
     Column("verdict", lambda case: _verdict(case), {
         "verdict": lambda case: case.verdict,
         "expected": lambda case: case.expected,
@@ -186,13 +183,6 @@ COLUMNS: list[Column[ExploredCase]] = [
         "states": lambda case: case.states,
         "ends": lambda case: case.ends,
     }),
-    Column("points", lambda case: f"{case.crashes.points:,}" if case.crashes else "", {
-        "crash_points": lambda case: case.crashes.points if case.crashes else None,
-    }),
-    Column("files", lambda case: f"{case.crashes.images:,}" if case.crashes else "", {
-        "images": lambda case: case.crashes.images if case.crashes else None,
-        "recoveries": lambda case: case.crashes.recoveries if case.crashes else None,
-    }),
     Column("preemptions", lambda case: "-" if case.preemptions is None else f"{case.preemptions}", {
         "preemptions": lambda case: case.preemptions,
     }, wide=True),
@@ -204,12 +194,22 @@ COLUMNS: list[Column[ExploredCase]] = [
         "wall_s": lambda case: case.wall_s,
         "token": lambda case: case.token,
     }, wide=True),
+    Column("crash", lambda case: case.crashes.kind if case.crashes else "", {
+        "crash": lambda case: case.crashes.kind if case.crashes else None,
+    }, left=True),
+    Column("points", lambda case: f"{case.crashes.points:,}" if case.crashes else "", {
+        "crash_points": lambda case: case.crashes.points if case.crashes else None,
+    }),
+    Column("files", lambda case: f"{case.crashes.images:,}" if case.crashes else "", {
+        "images": lambda case: case.crashes.images if case.crashes else None,
+        "recoveries": lambda case: case.crashes.recoveries if case.crashes else None,
+    }),
 ]  # fmt: skip
 """The columns of the table, a row for each case; people read workers and rounds in the heading where all are alike."""
 
 SHAPE = ("workers", "rounds")
-OF_CRASHES, OF_SCHEDULES = ("crash", "points", "files"), ("runs", "preemptions", "runs/s")
-"""The columns that a table has only of crashes, and only without."""
+OF_CRASHES = ("scenario", "lock", "crash", "verdict", "points", "files", "workers", "rounds")
+"""The columns that people see of crashes, in their order."""
 
 SEEN_WHOLE = 16
 """Every processor moves so many bytes at once; such moves were never seen torn within a line of 64."""
@@ -251,9 +251,11 @@ def _what_fails(run: Exploration) -> str:
 def verdicts(run: Exploration) -> Table[ExploredCase]:
     """Return the table: one row for each case."""
     same = len({(case.workers, case.rounds) for case in run.cases}) == 1
-    crashes = any(case.crashes for case in run.cases)
-    hidden = (*SHAPE * same, *(OF_SCHEDULES if crashes else OF_CRASHES))
-    columns = [replace(column, title="") if column.title in hidden else column for column in COLUMNS]
+    titles = [column.title for column in COLUMNS if column.title not in ("crash", "points", "files")]
+    if any(case.crashes for case in run.cases):
+        titles = list(OF_CRASHES)
+    shown = {column.title: column for column in COLUMNS}
+    columns = [replace(shown[title], title="") if same and title in SHAPE else shown[title] for title in titles]
     return Table(columns, run.cases)
 
 
@@ -326,7 +328,7 @@ def text_of(run: Exploration, style: Style = PLAIN) -> str:
     A failure is described in full where one case was asked for, else by the line that replays it.
     """
     if not style.is_for_people:
-        return verdicts(run).render(style)
+        return Table(COLUMNS, run.cases).render(style)
     parts = [heading(run), verdicts(run).render(style)]
     broken = [case for case in run.cases if case.verdict == "broken" and case.steps]
     if len(run.cases) == 1 or len(broken) == 1:

@@ -1,0 +1,387 @@
+"""Crashes: what is left is what brute force leaves, the gallery breaks where it says so, and a failure is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from ctypes import Structure, c_uint8, c_uint64
+from random import Random
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from lab import Damage, Outcome, Scenario, paged
+from lab.exploring.crash.recovery import Dead, rounds_of
+from lab.exploring.crash.search import Search
+from lab.exploring.locks import Ranges
+from lab.exploring.operation import SYNC, Operation
+from lab.exploring.run import cases_of, explore
+from lab.exploring.worker import shape_of
+from lab.exploring.world import World
+from lab.model.disk import Disk
+from lab.records import ExploredCase
+from lab.report.text.explore import text_of
+from lab.scenario import Found, find_scenarios
+from tests.exploring.worlds import LONGEST, scenario_of
+from tests.helpers import EXHAUSTIVE
+from tests.report.explored_records import asked, exploration_of
+
+Kind = Literal["kill", "power"]
+UNIT, PAGE, CELLS = 2, 4, 8
+
+
+def explored(found: Found | str, crash: Kind, workers: int = 2, rounds: int = 2, **options: Any) -> ExploredCase:
+    found = find_scenarios([found])[0] if isinstance(found, str) else found
+    options = {"time_limit_s": 60.0, **options}
+    asked_for = asked(workers=[workers], rounds=[rounds], crash=[crash], locks=["fcntl"], **options)
+    return explore(cases_of([found], asked_for)[0], asked_for)
+
+
+class Program(Scenario):
+    """Worker n runs its text under a lock or not; the check writes down what it is shown, and finds nothing."""
+
+    texts: ClassVar[list[tuple[bool, list[tuple[str, int, int]]]]]
+    shown: ClassVar[set[Any]]
+
+    class Memory(Structure):
+        _fields_ = [("cells", c_uint8 * CELLS)]
+
+    def work(self, w: Any) -> None:
+        locked, text = self.texts[w.index] if w.index < len(self.texts) else (False, [])
+        if locked:
+            with w.write_lock():
+                self.run(w, text)
+        else:
+            self.run(w, text)
+
+    def run(self, w: Any, text: list[tuple[str, int, int]]) -> None:
+        for does, cell, number in text:
+            if does == "store":
+                w.memory.cells[cell] = number
+            elif does == "add":
+                w.memory.cells[cell] += number
+            else:
+                w.sync(self.Memory.cells, cell, min(number, CELLS - cell))
+
+    def check(self, memory: Any, outcome: Outcome) -> list[Damage]:
+        self.shown.add((bytes(memory.cells[:]), tuple(outcome.by_worker), tuple(outcome.begun)))
+        return []
+
+
+def drawn(random: Random) -> Found:
+    """A program of two workers, three instructions each at most."""
+    texts = []
+    for _ in range(2):
+        does = [random.choice(["store", "store", "add", "sync"]) for _ in range(random.randint(1, 3))]
+        texts.append((random.random() < 0.5, [(each, random.randrange(CELLS), random.randint(1, 3)) for each in does]))
+    return Found("drawn", type("Drawn", (Program,), {"texts": texts, "shown": set()}), "")
+
+
+def by_search(found: Found, kind: Kind) -> set[Any]:
+    """What the check is shown by the search, with one crash at most."""
+    shown: set[Any] = found.kind.shown  # type: ignore[attr-defined]
+    shown.clear()
+    world = World(shape_of(found, "fcntl", 2, 1, 64, crashes=True), LONGEST)
+    search = Search(world, kind, UNIT, 1, time.monotonic() + 60, again=0, page=PAGE)
+    assert search.run() is None
+    assert search.counts.complete
+    return set(shown)
+
+
+def synced(disk: bytes, content: bytes, operation: Operation | None) -> bytes:
+    """The disk after this step: a sync writes its pages, and nothing else writes any."""
+    if operation is None or operation.kind != SYNC:
+        return disk
+    first, last = operation.start // PAGE * PAGE, -(-operation.end // PAGE) * PAGE
+    return disk[:first] + content[first:last] + disk[last:]
+
+
+def by_brute_force(found: Found, kind: Kind) -> set[Any]:
+    """The same from every schedule: a worker is killed at each place, or each unit is written back at any moment."""
+    world = World(shape_of(found, "fcntl", 2, 1, 64, crashes=True), LONGEST)
+    world.in_between = False
+    left: set[Any] = set()
+    seen: set[Any] = set()
+
+    def rounds() -> tuple[tuple[int, ...], tuple[int, ...]]:
+        pairs = [*(rounds_of(node, 1) for node in world.at), (0, 0)]
+        return tuple(finished for finished, _ in pairs), tuple(begun for _, begun in pairs)
+
+    def go(disk: bytes, killed: bool) -> None:
+        key = bytes(world.content), world.state, tuple(node.number for node in world.at), disk, killed
+        if key in seen:
+            return
+        seen.add(key)
+        content = bytes(world.content)
+        if kind == "power":
+            left.add((disk, *rounds()))
+            for start in range(0, CELLS, UNIT):
+                go(disk[:start] + content[start : start + UNIT] + disk[start + UNIT :], killed)
+        choices = world.choices()
+        if not choices:
+            left.add((content, *rounds()))
+        for worker in choices:
+            operation = world.at[worker].operation
+            world.do(worker)
+            go(synced(disk, content, operation) if kind == "power" else b"", killed)
+            world.undo()
+        for worker, node in enumerate(world.at):
+            if kind == "kill" and not killed and node.operation and node.parent:
+                at, state = world.at[worker], world.state
+                world.at[worker], world.state = Dead(*rounds_of(node, 1)), world.locks.drop(state, worker)
+                go(disk, True)
+                world.at[worker], world.state = at, state
+
+    go(bytes(CELLS) if kind == "power" else b"", False)
+    return left
+
+
+def covers(one: Any, other: Any) -> bool:
+    """Whether one image is the other with as many rounds finished, or more, and as many begun, or fewer."""
+    more = all(mine >= its for mine, its in zip(one[1], other[1], strict=True))
+    fewer = all(mine <= its for mine, its in zip(one[2], other[2], strict=True))
+    return bool(one[0] == other[0] and more and fewer)
+
+
+@pytest.mark.parametrize("kind", ["kill", "power"])
+def test_what_is_left_is_what_brute_force_leaves(kind: Kind) -> None:
+    random, count = Random(7), 0
+    for _ in range(60):
+        found = drawn(random)
+        left, expected = by_search(found, kind), by_brute_force(found, kind)
+        assert left <= expected, found.kind.texts  # type: ignore[attr-defined]
+        assert all(any(covers(each, other) for each in left) for other in expected), found.kind.texts  # type: ignore[attr-defined]
+        count += len(left)
+    assert count > 250
+
+
+def keeps_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ranges, "drop", lambda _, state, worker: state)
+
+
+def forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Disk, "stored", lambda self, versions, *_: versions)
+
+
+def syncs_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Disk, "synced", lambda self, *_: {})
+
+
+@pytest.mark.parametrize(
+    ("mutant", "kind", "name"),
+    [
+        (keeps_locks, "kill", "undo_journal"),
+        (forgets, "power", "undo_journal:journal_not_synced"),
+        (syncs_all, "power", "two_headers:header_first"),
+    ],
+)
+def test_a_model_of_the_crash_that_is_wrong_changes_a_verdict(
+    mutant: Any, kind: Kind, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = explored(name, kind, 2, 1).verdict
+    mutant(monkeypatch)
+    assert explored(name, kind, 2, 1).verdict != right
+
+
+GALLERY = [found for found in find_scenarios([], crashes=True) if found.path.parent.name == "crash"]
+BUGS = {
+    "undo_journal:no_journal": ("half an update", "half an update"),
+    "undo_journal:journal_not_synced": ("", "out of order"),
+    "undo_journal:flag_with_journal": ("", "out of order"),
+    "undo_journal:cleared_early": ("", "out of order"),
+    "undo_journal:not_synced_at_end": ("", "not durable"),
+    "undo_journal:recovery_clears_early": ("", "out of order"),
+    "undo_journal:recovery_adds": ("half an update", "half an update"),
+    "undo_journal:nobody_looks": ("half an update", ""),
+    "redo_log:commit_with_log": ("", "out of order"),
+    "redo_log:commit_not_synced": ("", "out of order"),
+    "redo_log:cleared_early": ("", "out of order"),
+    "redo_log:logs_amounts": ("half an update", "half an update"),
+    "two_headers:header_first": ("", "not durable"),
+    "two_headers:no_checksum": ("half an update", "half an update"),
+    "two_headers:one_header": ("half an update", "half an update"),
+    "two_headers:same_place": ("half an update", "half an update"),
+    "durable_log:no_checksum": ("half an update", "half an update"),
+    "durable_log:not_synced": ("", "not durable"),
+    "durable_log:end_first": ("half an update", "half an update"),
+    "durable_log:skips": ("half an update", "half an update"),
+}
+"""How each bug breaks by a kill, and by a power failure."""
+
+
+def test_the_gallery_has_these_bugs() -> None:
+    every = [found.name for found in find_scenarios([], counterexamples=True, crashes=True)]
+    assert {name for name in every if name.partition(":")[0] in {each.name for each in GALLERY}} == {
+        *BUGS, *(each.name for each in GALLERY),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["kill", "power"])
+@pytest.mark.parametrize("name", BUGS)
+def test_each_bug_of_the_gallery_breaks_as_it_says(name: str, kind: Kind) -> None:
+    case = explored(name, kind)
+    cause = BUGS[name][kind == "power"]
+    assert case.crashes
+    assert (case.verdict, case.crashes.cause) == ("broken" if cause else "holds", cause)
+    assert case.as_expected
+    assert not cause or case.expected == "broken"
+
+
+STATES = {
+    "undo_journal": (1560, 325), "redo_log": (1642, 343), "two_headers": (1335, 289), "durable_log": (1119, 229),
+}  # fmt: skip
+"""The states of two workers with two rounds: with up to two kills, and until the power fails."""
+
+
+@pytest.mark.parametrize("kind", ["kill", "power"])
+@pytest.mark.parametrize("name", STATES)
+def test_what_is_right_is_exhausted(name: str, kind: Kind) -> None:
+    case = explored(name, kind)
+    assert (case.verdict, case.exhausted, case.states) == ("holds", True, STATES[name][kind == "power"])
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_three_workers_are_exhausted_too(name: str) -> None:
+    assert explored(name, "power", 3, 2, crashes=1).exhausted
+    assert not EXHAUSTIVE or explored(name, "kill", 3, 2, crashes=1).exhausted
+
+
+HOLD = {"counter", "append_log", "linked_list", "sparse_pages"}
+
+
+@pytest.mark.parametrize("found", find_scenarios([]), ids=lambda found: found.name)
+def test_a_lock_that_ends_with_its_holder_protects_four_of_the_default_scenarios(found: Found) -> None:
+    case = explored(found, "kill")
+    assert (case.verdict, case.as_expected) == ("holds" if found.name in HOLD else "broken", True)
+
+
+class Batch(Scenario):
+    """Pages behind a head that counts them: written, synced, and only then counted."""
+
+    pages = 24
+    Memory = paged(("head", c_uint64), *((f"page{number}", c_uint64) for number in range(24)))
+
+    def work(self, w: Any) -> None:
+        for number in range(self.pages):
+            setattr(w.memory, f"page{number}", number + 1)
+        w.sync()
+        w.memory.head = self.pages
+        w.sync(self.Memory.head)
+
+    def check(self, memory: Any, outcome: Outcome) -> list[Damage]:
+        wrong = sum(getattr(memory, f"page{number}") != number + 1 for number in range(memory.head))
+        return [Damage("page missing", wrong, self.pages)]
+
+
+class Ahead(Batch):
+    """The head counts pages that may not be on the disk."""
+
+    def work(self, w: Any) -> None:
+        w.memory.head = self.pages
+        super().work(w)
+
+
+def test_what_nobody_reads_needs_no_decision() -> None:
+    case = explored(Found("batch", Batch, ""), "power", 1, 1)
+    assert case.crashes
+    assert case.verdict == "holds"
+    assert case.crashes.images > 2**24 > 1000 > case.crashes.recoveries
+    assert explored(Found("ahead", Ahead, ""), "power", 1, 1).verdict == "broken"
+
+
+def test_a_sync_takes_the_page_and_not_what_lies_on_another() -> None:
+    def flag_after_data(field: str) -> Found:
+        def work(scenario: Any, w: Any) -> None:
+            w.memory.data = 1
+            w.sync(getattr(scenario.Memory, field))
+            w.memory.flag = 1
+
+        return Found("made", type("Made", (Scenario,), {
+            "Memory": paged(("data", c_uint64), ("flag", c_uint64), ("other", c_uint64)),
+            "work": work,
+            "check": lambda _, memory, outcome: Damage("flag first", int(memory.flag > memory.data), 1),
+        }), "")  # fmt: skip
+
+    assert explored(flag_after_data("data"), "power", 1, 1).verdict == "holds"
+    assert explored(flag_after_data("other"), "power", 1, 1).verdict == "broken"
+
+
+def test_syncs_are_no_steps_where_nothing_crashes() -> None:
+    def counts(name: str) -> tuple[int | None, int | None]:
+        options = asked(workers=[2], rounds=[1], locks=["fcntl"], search="states")
+        case = explore(cases_of(find_scenarios([name]), options)[0], options)
+        return case.states, case.interleavings
+
+    assert counts("durable_log") == counts("durable_log:not_synced")
+
+
+def raises_in_recovery(scenario: Any, w: Any) -> None:
+    if w.memory.value:
+        raise ValueError("what is this?")
+
+
+def never_ends(scenario: Any, w: Any) -> None:
+    while w.memory.value:
+        pass
+
+
+def add(scenario: Any, w: Any) -> None:
+    with w.write_lock():
+        w.memory.value += 1
+
+
+@pytest.mark.parametrize(
+    ("recover", "kind"),
+    [(raises_in_recovery, "the next one raised ValueError"), (never_ends, "the next one does not end")],
+)
+def test_a_recovery_that_fails_is_damage(recover: Any, kind: str) -> None:
+    case = explored(scenario_of(add, recover=recover), "kill", 1, 1)
+    assert [each.kind for each in case.damage] == [kind]
+
+
+def test_what_breaks_without_a_crash_is_said_to() -> None:
+    def unlocked(scenario: Any, w: Any) -> None:
+        w.memory.value += 1
+
+    check = {"check": lambda _, memory, outcome: Damage("lost", max(0, outcome.rounds - memory.value), 1)}
+    case = explored(scenario_of(unlocked, **check), "kill", 2, 1)
+    assert case.crashes
+    assert (case.crashes.cause, case.crashes.needed) == ("without a crash", 0)
+    assert "explore without --crash" in case.reasons[-1]
+
+
+def test_who_waits_for_ever_for_a_flag_of_the_dead_breaks() -> None:
+    def busy(scenario: Any, w: Any) -> None:
+        while True:
+            with w.write_lock(scenario.Memory.owner):
+                if not w.memory.owner:
+                    w.memory.owner = w.index + 1
+                    break
+        w.memory.owner = 0
+
+    case = explored(scenario_of(busy, ("owner", c_uint64)), "kill", 2, 1)
+    assert [each.kind for each in case.damage] == ["the next one does not end"]
+
+
+def told(name: str, kind: Kind) -> Iterator[str]:
+    text = text_of(exploration_of(explored(name, kind), crash=[kind]))
+    yield from text[text.index("\n\n", text.index("verdict")) :].splitlines()
+
+
+def test_a_failure_is_told_step_by_step() -> None:
+    lines = [line.rstrip() for line in told("undo_journal:flag_with_journal", "power")]
+    assert [line for line in lines if "POWER FAILS" in line and line.startswith(" ")] == [
+        "    26      POWER FAILS                       on the disk: journal as after step"
+    ]
+    assert "  step 25 (valid = 1) reached the disk and step 24 (journal.b = 1), done before" in lines
+    assert "found: out of order, with 1 crash (power) of 1 worker x 2 rounds" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_kill_is_told_with_what_is_missing() -> None:
+    case = explored("undo_journal:nobody_looks", "kill")
+    assert [step.worker for step in case.steps if step.operation == "killed"] == [0]
+    assert case.reasons == [
+        "worker 0 crashed in the middle of its round 0, after step 10 (a = -1); what it would have stored next, "
+        "b = 1, is missing"
+    ]
