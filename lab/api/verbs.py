@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lab.hosts.links import Reach
     from lab.racing import Case
     from lab.racing.cases import RaceCase
-    from lab.records import Options
+    from lab.records import CheckOptions, Options
     from lab.scenario import Found
 
 Tell = Callable[[str], None]
@@ -207,8 +207,12 @@ def check(
     workers: int = 4,
     detects: float | None = None,
     faults: bool = False,
+    reach: Reach | None = None,
 ) -> Job[Check]:
-    """Check the directories, which are one seen through different mounts. Raises as `lab.checking.supervise` does."""
+    """Check the directories, which are one seen through different mounts, or one directory from several hosts.
+
+    Raises as `lab.checking.supervise` and `lab.hosts.check` do.
+    """
     from lab.checking.request import request_for
     from lab.checking.rules import RULES
     from lab.checking.stress.plan import planned
@@ -217,7 +221,7 @@ def check(
     from lab.records import CheckOptions
 
     names = list(only or [])
-    asked = request_for(names).guarantees
+    asked = request_for(names, on_hosts=bool(reach)).guarantees
     options = CheckOptions(
         directories=[anonymous_text(str(directory)) for directory in directories],
         only=names,
@@ -226,9 +230,27 @@ def check(
         workers=workers,
         detects=detects,
         faults=faults,
+        hosts=[host.text for host in reach.hosts] if reach else [],
     )
+    if reach:
+        return Job(STEPS_ON_HOSTS, _check_on_hosts(options, reach, directories))
     steps = 1 + len(planned(asked)) + sum(rule.guarantee in asked for rule in RULES)
     return Job(steps, lambda tell: check(options, [Path(each) for each in directories], tell))
+
+
+STEPS_ON_HOSTS = 70
+"""About so many titles a check on several hosts has: its length depends on what the mount has."""
+
+
+def _check_on_hosts(options: CheckOptions, reach: Reach, directories: Sequence[Directory]) -> Callable[[Tell], Check]:
+    """Return what checks one directory from several hosts. Raises UsageError for what makes no sense."""
+    from lab.hosts.check import check
+
+    if len(directories) != 1 or not Path(directories[0]).is_absolute():
+        raise UsageError("--hosts: give one directory, by its whole path, which all hosts have under that name")
+    if len(reach.hosts) < 2 and not reach.mpi:
+        raise UsageError("--hosts: one host alone; give two or more, or check it there: lab check DIR")
+    return lambda tell: check(options, reach, str(directories[0]), tell)
 
 
 def replay(

@@ -45,6 +45,7 @@ WAITING = frozenset({"waits", "returns", "interrupted"})
 
 DATA_CALLS = {
     "read": "pread", "write": "pread", "truncate": "pread", "map": "mapping", "load": "mapping", "store": "mapping",
+    "msync": "mapping", "unmap": "mapping",
     "append": "append", "size": "size", "sync": "whole_file",
 }  # fmt: skip
 """The guarantee that a call for data is about."""

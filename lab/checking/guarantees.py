@@ -56,5 +56,8 @@ GROUPS = {"exclusion": tuple(EXCLUSION), "data": tuple(DATA), "growth": tuple(GR
 PART_NAMES = ("rules", "random", "stress", "faults")
 """The parts of a check, in the order of its report."""
 
+BETWEEN_HOSTS = ("probe", "turns")
+"""Further parts, of a check on several hosts; they come before the others."""
+
 RANDOM = (*EXCLUSION, "ranges", "ownership", "blocking", "deadlock", "death")
 """The guarantees that random programs of lock calls judge."""

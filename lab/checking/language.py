@@ -23,6 +23,7 @@
     A: rename f g                          A: names = f g, the names of this program in its folder (readdir(3))
     A: map f 100                           mmap(2), MAP_SHARED; then A: store f 0 text, A: load f 0 4 = text
     A: map f 100 private                   MAP_PRIVATE
+    A: msync f                             msync(2); A: unmap f, munmap(2)
     A: listed f = 3                        locks on the file in /proc/locks
     A: limit files 3                       setrlimit(2) on descriptors beyond those open; limit size 100 on file sizes
     A: fork C                              C has A's descriptors; clone C shares them (CLONE_FILES)
@@ -43,6 +44,7 @@ second on the second.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -170,6 +172,11 @@ def told(kind: str, start: int, length: int, who: str) -> str:
 def errno_name(code: int) -> str:
     """Return the name of an error: EAGAIN and not 11."""
     return NAMES.get(code) or errno.errorcode.get(code, f"errno {code}")
+
+
+def is_found(result: str) -> bool:
+    """Tell whether a look at data found bytes, a size or names: no error, no signal, and not the end of the process."""
+    return not re.match(r"E[A-Z]+$|SIG[A-Z]+$|no answer|raised |ended |errno ", result)
 
 
 def listed_names(names: Iterable[str]) -> str:

@@ -50,7 +50,7 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Ite
     """
     for number, directory in enumerate(directories):
         with doing(f"{FIRST_CALLS}{directory}", ANSWER_S):
-            _try(directory / name, identities[2 * number : 2 * number + 2])
+            check_usable(directory / name, identities[2 * number : 2 * number + 2])
     with ExitStack() as kept:
         with doing(f"{FIRST_CALLS}{directories[0]}", len(directories) * ANSWER_S):
             check_apart(directories)
@@ -82,12 +82,20 @@ def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False
     return {number: each for number, each in enumerate(found) if each.late}
 
 
-def _try(path: Path, identity: memoryview) -> None:
+def make_folder(path: Path) -> Folder:
+    """Make this folder with a file in it that others look for (`find`); raise the errors of `enter`."""
+    made = _make(path)
+    _show(made)
+    return made
+
+
+def check_usable(path: Path, identity: memoryview | None = None) -> None:
     """Make this folder and a file in it, and remove them; raise the errors of `enter`.
 
     While the folder exists, its identity says so: a process that is killed meanwhile leaves it to others.
     """
     _check_directory(path.parent)
+    identity = identity or memoryview(bytearray(16)).cast("Q")
     identity[0] = BEING_MADE
     try:
         made = _make(path)

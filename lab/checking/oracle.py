@@ -215,6 +215,12 @@ class ModelFiles:
             self.contents.store(inode, int(start), text.encode())
         return "ok"
 
+    def _do_msync(self, _: Modelled, name: str) -> None:
+        """Do nothing: there is no other copy of the bytes."""
+
+    def _do_unmap(self, actor: Modelled, name: str) -> None:
+        del actor.mappings[name]
+
     def _killed_by_sigbus(self, actor: Modelled) -> str:
         self.kernel.exit(actor.process)
         return "SIGBUS"

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from lab.errors import UsageError
 
-from .guarantees import FILES, GROUPS, GUARANTEES, PART_NAMES, RANDOM
+from .guarantees import BETWEEN_HOSTS, EXCLUSION, FILES, GROUPS, GUARANTEES, PART_NAMES, RANDOM
 from .rules import RULES
 from .stress.plan import PLAN
+from .turns import JUDGED
 
 
 def _judged_by_rules_of(part: str) -> tuple[str, ...]:
@@ -21,10 +22,18 @@ def _judged_by_rules_of(part: str) -> tuple[str, ...]:
     return tuple(name for name in GUARANTEES if name in judged and name not in FILES)
 
 
-_BY_MORE = {"random": RANDOM, "stress": tuple(dict.fromkeys(entry.guarantee for entry in PLAN))}
+_BY_MORE = {
+    "probe": tuple(EXCLUSION),
+    "turns": JUDGED,
+    "random": RANDOM,
+    "stress": tuple(dict.fromkeys(entry.guarantee for entry in PLAN)),
+}
 
-PARTS = {part: _BY_MORE.get(part) or _judged_by_rules_of(part) for part in PART_NAMES}
+PARTS = {part: _BY_MORE.get(part) or _judged_by_rules_of(part) for part in (*BETWEEN_HOSTS, *PART_NAMES)}
 """The parts of a check, and the guarantees that each may call safe."""
+
+ON_HOSTS = BETWEEN_HOSTS
+"""The parts of a check on several hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +49,21 @@ class Request:
         return [part for part in self.parts if guarantee in PARTS[part]]
 
 
-def request_for(only: Sequence[str]) -> Request:
+def request_for(only: Sequence[str], *, on_hosts: bool = False) -> Request:
     """Read the words of `only`: guarantees, groups of them, and parts; an empty list requests everything.
 
     Parts alone request every guarantee that they judge; guarantees alone run every part that judges one of them.
-    Raises UsageError for an unknown word.
+    Several hosts have other parts than one. Raises UsageError for an unknown word, and for a part that is not for this.
     """
+    there = ON_HOSTS if on_hosts else PART_NAMES
     words = list(dict.fromkeys(word for each in only for word in _expanded(each)))
+    for word in words:
+        if word in PARTS and word not in there:
+            why = "is not done on several hosts" if on_hosts else "takes several hosts (--hosts)"
+            raise UsageError(f"--only {word}: {why}")
     named = [word for word in words if word not in PARTS]
-    parts = [word for word in PARTS if word in words] or [
-        part for part, judges in PARTS.items() if not named or part in ("rules", "faults") or {*named} & {*judges}
+    parts = [word for word in there if word in words] or [
+        part for part in there if not named or part in ("rules", "faults") or {*named} & {*PARTS[part]}
     ]
     wanted = named or [name for part in parts for name in PARTS[part]]
     return Request(

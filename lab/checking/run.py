@@ -7,19 +7,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.errors import ExitCode
-from lab.host.environment import RunStart, anonymous_text, environment, is_local, mounts_of
+from lab.host.environment import RunStart, anonymous_text, environment, is_local
 from lab.locking import RECORDER
-from lab.processes import TOUCH_S, doing, note
-from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck
+from lab.processes import note
+from lab.records import (
+    Check,
+    CheckOptions,
+    Hang,
+    Host,
+    LockProbe,
+    Mount,
+    RandomPrograms,
+    RuleResult,
+    StressResult,
+    Stuck,
+    TurnResult,
+)
 
 from .actors.pool import ActorPool
+from .blame import UNANSWERED
 from .guarantees import EXCLUSION
-from .mounts import silent
 from .request import Request
 from .rules import RULES
 from .runner import Rule, hung, judge_all, not_tried
 from .stress.plan import planned
 from .stress.run import stress
+from .turns import cells, probe, take_turns
 from .verdict.advice import advice
 from .verdict.evidence import NOT_REACHED
 from .verdict.judge import Findings, exit_code, judge, not_asked, with_stress
@@ -47,7 +60,7 @@ class Silent(Exception):  # noqa: N818 - what happened
         self.dead = dead
 
 
-Finding = RuleResult | StressResult | RandomPrograms | Stuck
+Finding = RuleResult | StressResult | RandomPrograms | LockProbe | TurnResult | Stuck
 
 
 @dataclass
@@ -58,17 +71,24 @@ class Found:
     stress: list[StressResult] = field(default_factory=list)
     random: RandomPrograms | None = None
     stuck: list[Stuck] = field(default_factory=list)
+    probes: list[LockProbe] = field(default_factory=list)
+    turns: list[TurnResult] = field(default_factory=list)
 
     def keep(self, finding: Finding) -> None:
         """Add one; of the random programs the last finding covers all of them."""
-        if isinstance(finding, RandomPrograms):
-            self.random = finding
-        elif isinstance(finding, RuleResult):
-            self.rules.append(finding)
-        elif isinstance(finding, StressResult):
-            self.stress.append(finding)
-        else:
-            self.stuck.append(finding)
+        match finding:
+            case RandomPrograms():
+                self.random = finding
+            case RuleResult():
+                self.rules.append(finding)
+            case StressResult():
+                self.stress.append(finding)
+            case LockProbe():
+                self.probes.append(finding)
+            case TurnResult():
+                self.turns.append(finding)
+            case Stuck():
+                self.stuck.append(finding)
 
 
 def run_parts(
@@ -85,40 +105,89 @@ def run_parts(
         note(title, options.seconds + STEP_S)
         tell(title)
 
+    parts = Parts(request, options, keep, begin)
     with ActorPool(folders) as actor_pool:
-        parts = _Parts(request, options, actor_pool, keep, begin)
+        parts.on(actor_pool)
         parts.perform_rules()
         actor_pool.rest()
         parts.race()
         parts.draw()
 
 
-class _Parts:
-    """The parts of one check, and the findings of each that matter for the next ones."""
+class Parts:
+    """The parts of one check, and the findings of each that matter for the next ones.
+
+    Where a host fails, a part is called again with the pool of the others, and does what it had not done.
+    """
+
+    _actor_pool: ActorPool
 
     def __init__(
-        self,
-        request: Request,
-        options: CheckOptions,
-        actor_pool: ActorPool,
-        keep: Callable[[Finding], None],
-        tell: Announcer,
+        self, request: Request, options: CheckOptions, keep: Callable[[Finding], None], tell: Announcer
     ) -> None:
         self._request = request
         self._options = options
-        self._actor_pool = actor_pool
         self._keep = keep
         self._tell = tell
+        self._hosts: Sequence[str] = ()
         self._refused: set[str] = set()
+        self._useless: set[str] = set()
+        self._done: set[object] = set()
         self._stuck = 0
+
+    def on(self, actor_pool: ActorPool, hosts: Sequence[str] = ()) -> None:
+        """Use the actors of this pool from now on, on these hosts."""
+        self._actor_pool, self._hosts, self._stuck = actor_pool, hosts, 0
+
+    def probe(self) -> None:
+        """Let each host in turn hold each lock that was asked for, and all others ask for it."""
+        if not {"probe", "turns"} & {*self._request.parts}:
+            return
+        for lock in EXCLUSION:
+            if ("probe", lock) in self._done:
+                continue
+            self._tell(f"who is refused: {lock}")
+            found = list(probe(self._actor_pool.stage, self._hosts, lock))
+            for each in found:
+                self._keep(each)
+                if each.verdict != "safe":
+                    self._useless.add(lock)
+            for each in found:
+                self._look(each.answer, each.calls)
+            self._done.add(("probe", lock))
+
+    def take_turns(self) -> None:
+        """Let the hosts take turns, by each way to the data, under each lock that no host was falsely granted."""
+        if "turns" not in self._request.parts:
+            return
+        locks = [lock for lock in EXCLUSION if lock not in self._useless]
+        for way, place, lock in cells(self._request.guarantees, locks):
+            cell = (way.name, place, lock)
+            if cell in self._done:
+                continue
+            self._tell(f"turns: {way.name}, {lock}")
+            with self._actor_pool.stage() as stage:
+                found = take_turns(stage, self._hosts, way, place, lock)
+            self._keep(found)
+            self._done.add(cell)
+            self._look(found.observed, found.calls)
+
+    def _look(self, observed: str, calls: Sequence[str]) -> None:
+        """Raise Silent where a call was not answered, and a mount answers no other call either."""
+        unanswered = calls[-1] if calls and observed.startswith(UNANSWERED) else ""
+        if unanswered and (silence := self._silence(unanswered)):
+            raise silence
 
     def perform_rules(self) -> None:
         """Keep the rules that no program shows, to be judged by the stress, and perform the others."""
         for result in left_to_the_stress(self._request):
-            self._keep(result)
-        with doing("opening the folders", TOUCH_S):
-            risky = self._options.faults or is_local(mounts_of(self._actor_pool.folders))
-        for result in judge_all(performed(self._request, risky=risky), self._actor_pool, self._tell):
+            if result.number not in self._done:
+                self._keep(result)
+                self._done.add(result.number)
+        risky = self._options.faults or self._actor_pool.is_local()
+        rules = [rule for rule in performed(self._request, risky=risky) if rule.number not in self._done]
+        for result in judge_all(rules, self._actor_pool, self._tell):
+            self._done.add(result.number)
             call = result.calls[-1] if hung(result) else ""
             silence = self._silence(call)
             unjudged = replace(result, verdict="unknown", observed=f"{UNJUDGED}{call}")
@@ -177,7 +246,7 @@ class _Parts:
         The evidence is that call, or a process that does not end on SIGKILL.
         """
         fresh, self._stuck = self._actor_pool.stuck[self._stuck :], len(self._actor_pool.stuck)
-        dead = list(silent(self._actor_pool.folders)) if call or fresh else []
+        dead = self._actor_pool.dead() if call or fresh else []
         if not dead:
             for each in fresh:
                 self._keep(each)
@@ -207,9 +276,9 @@ def left_to_the_stress(request: Request) -> Iterator[RuleResult]:
             yield not_tried(replace(rule, guarantee=guarantee), "left to the stress")
 
 
-def _left_out(request: Request, options: CheckOptions, mounts: Sequence[Mount]) -> list[Rule]:
+def _left_out(request: Request, options: CheckOptions, mounts: Sequence[Mount], hosts: Sequence[Host]) -> list[Rule]:
     """Return the rules that were left out since they may harm a mount."""
-    risky = options.faults or is_local(mounts)
+    risky = options.faults or (is_local(mounts) and not hosts)
     return [rule for rule in performed(request) if rule not in performed(request, risky=risky)]
 
 
@@ -240,10 +309,25 @@ class Ending:
         return f"not reached: {early}" if early else ""
 
 
+def early_end(hang: Hang) -> str:
+    """Return the reason why the check was given up."""
+    asleep = f", asleep in {hang.where}" if hang.where else ""
+    if not hang.directories:
+        return f"a call has no answer, though the mount answers others: {hang.call}{asleep}"
+    verb = "do" if len(hang.directories) > 1 else "does"
+    return f"{' and '.join(hang.directories)} {verb} not answer any more: {hang.call}{asleep}"
+
+
 def document(
-    options: CheckOptions, request: Request, found: Found, mounts: Sequence[Mount], begun: RunStart, ending: Ending
+    options: CheckOptions,
+    request: Request,
+    found: Found,
+    mounts: Sequence[Mount],
+    begun: RunStart,
+    ending: Ending,
+    hosts: Sequence[Host] = (),
 ) -> Check:
-    """Return the document of all findings, judged.
+    """Return the document of all findings, judged; the mounts are those of several hosts where there are any.
 
     A hang of the whole mount that ended the check is no evidence against anything. Where it answered other calls, the
     processes that do not end on SIGKILL are a finding, as in a check that was completed.
@@ -258,6 +342,8 @@ def document(
         ending.missing,
         detects=options.detects,
         seconds=options.seconds,
+        probes=found.probes,
+        turns=found.turns,
     )
     guarantees = judge(request, findings)
     directories = [anonymous_text(directory) for directory in options.directories]
@@ -271,10 +357,14 @@ def document(
         directories=directories,
         mounts=list(mounts),
         options=replace(options, directories=directories),
-        safe=exit_code(request, guarantees) == ExitCode.AS_EXPECTED,
+        safe=exit_code(request, guarantees) == ExitCode.AS_EXPECTED and not any(host.trouble for host in hosts),
         guarantees=guarantees,
-        advice=advice(guarantees, mounts, rules, found.stress, everybody),
-        not_asked=not_asked(request, several=len(mounts) > 1, left_out=_left_out(request, options, mounts)),
+        advice=advice(
+            guarantees, mounts, rules, found.stress, everybody, found.probes, found.turns, on_hosts=bool(hosts)
+        ),
+        not_asked=not_asked(
+            request, several=bool(hosts) or len(mounts) > 1, left_out=_left_out(request, options, mounts, hosts)
+        ),
         rules=rules,
         random=found.random,
         stress=found.stress,
@@ -282,4 +372,7 @@ def document(
         ended_early=ending.early,
         hang=ending.hang,
         left_behind=list(ending.left_behind),
+        hosts=list(hosts),
+        probes=found.probes,
+        turns=found.turns,
     )

@@ -34,7 +34,7 @@ from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleRe
 
 from .mounts import ANSWER_S, FIRST_CALLS, clear, enter, fresh_name, silent
 from .request import Request, request_for
-from .run import Announcer, Ending, Found, Silent, document, run_parts
+from .run import Announcer, Ending, Found, Silent, document, early_end, run_parts
 from .stress.run import check_workers
 
 BOUND_S = 30.0
@@ -276,7 +276,7 @@ class _Supervised:
     def _why_no_end(self) -> str:
         """Return the reason why the check is incomplete though it was not interrupted; empty where it is complete."""
         if self._hang:
-            return _told(self._hang)
+            return early_end(self._hang)
         if self._done:
             return ""
         code = self._over.code if self._over else None
@@ -314,15 +314,6 @@ class _Supervised:
                     return record.answer
         self._left += [Stuck(each.pid, each.where) for each in guarded.give_up()]
         return "interrupted" if len(self._stops) > stops else SILENT
-
-
-def _told(hang: Hang) -> str:
-    """Return the reason why the check was given up."""
-    asleep = f", asleep in {hang.where}" if hang.where else ""
-    if not hang.directories:
-        return f"a call has no answer, though the mount answers others: {hang.call}{asleep}"
-    verb = "do" if len(hang.directories) > 1 else "does"
-    return f"{' and '.join(hang.directories)} {verb} not answer any more: {hang.call}{asleep}"
 
 
 def _no_answer(directory: str) -> CannotRunError:

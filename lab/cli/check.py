@@ -11,6 +11,7 @@ from lab.api.values import MOST_CHECKERS, between, directory, file_name, names, 
 from lab.errors import UsageError
 
 from .documents import put_text
+from .hosts import add_hosts, reach_of
 from .options import Listed, add_saving, add_shared
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="try what may harm a mount too: signals for waiters while a lock is given up, which has deadlocked the "
         "client of a network filesystem; on a filesystem of this kernel alone that is tried always",
     )
+    add_hosts(parser.add_argument_group("several hosts"))
     out = parser.add_argument_group("output")
     add = out.add_argument
     add_shared(out, "json")
@@ -102,6 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         detects=arguments.detects,
         faults=arguments.faults,
+        reach=reach_of(arguments),
     )
     with Documents("check", arguments, keep=not arguments.no_save) as documents:
         if arguments.junit:

@@ -1,1 +1,1 @@
-"""Layer 6: work on several hosts at once: an agent and a keeper on each, and what they say of a shared mount."""
+"""Layer 7: work on several hosts at once: an agent and a keeper on each, and what they say of a shared mount."""

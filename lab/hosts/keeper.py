@@ -19,6 +19,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from lab.errors import LabError
 from lab.host.environment import mounts_of
 from lab.processes.child import PR_SET_PDEATHSIG, prctl
 
@@ -63,6 +64,8 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
         return {"error": "interrupted"}
     except OSError as error:
         return {"error": error.strerror or str(error)}
+    except LabError as error:
+        return {"error": str(error)}
     except Exception as error:  # a fault of the lab: whoever asked names the host
         return {"error": f"{type(error).__name__}: {error}"}
     finally:
@@ -122,5 +125,14 @@ WORK = {
     "find": "lab.hosts.keeper:find",
     "remove": "lab.hosts.keeper:remove",
     "race": "lab.hosts.trial:do_step",
+    "check.make": "lab.hosts.actors:make",
+    "check.seek": "lab.hosts.actors:seek",
+    "check.hide": "lab.hosts.actors:hide_file",
+    "check.start": "lab.hosts.actors:start",
+    "check.direct": "lab.hosts.actors:direct",
+    "check.close": "lab.hosts.actors:close",
+    "check.end": "lab.hosts.actors:end_all",
+    "check.answers": "lab.hosts.actors:answers",
+    "check.remove": "lab.hosts.actors:remove",
 }
 """What can be asked for; `do` is the name. Its module is imported when it is first asked for."""

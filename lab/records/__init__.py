@@ -34,10 +34,12 @@ from .check import (
     Difference,
     Guarantee,
     Hang,
+    LockProbe,
     RandomPrograms,
     RuleResult,
     StressResult,
     Stuck,
+    TurnResult,
 )
 from .common import NEVER, SCHEMA, Damage, Document, Environment, Holds, Mount, Quantiles, Request
 from .documents import encode, json_schema, load, load_any, untrusted

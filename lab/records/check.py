@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .common import Header, Mount
+from .hosts import Host
 from .race import Case
 
 CheckVerdict = Literal["safe", "unsafe", "unsupported", "unknown"]
@@ -17,7 +18,7 @@ class CheckOptions:
     """The options of a check: the directories, the guarantees (all if `only` is empty), the time to fuzz and to race.
 
     `detects` is the rate of false grants that the races for each guarantee had to be able to notice; null where any
-    strength will do.
+    strength will do. `hosts` are the other hosts, as they were named.
     """
 
     directories: list[str]
@@ -27,6 +28,7 @@ class CheckOptions:
     workers: int
     detects: float | None = None
     faults: bool = False
+    hosts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,44 @@ class StressResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LockProbe:
+    """What one host was answered that asked for a lock while another held it; `reported` is what F_GETLK said there.
+
+    The `calls` are there where the answer was not a refusal.
+    """
+
+    lock: str
+    holder: str
+    asker: str
+    answer: str
+    reported: str
+    verdict: CheckVerdict
+    calls: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    """A series of turns: how often the turn went from one host to another, and how often stale data was found.
+
+    `place` is where the lock was, on the file with the data or on another one. The guarantee is empty where a series
+    only serves the advice. `calls` are those of the first turn that found something else than `expected`, and of the
+    turn before it.
+    """
+
+    guarantee: str
+    way: str
+    place: str
+    lock: str
+    handoffs: int
+    stale: int
+    verdict: CheckVerdict
+    reason: str
+    expected: str
+    observed: str
+    calls: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """A process that did not end on SIGKILL and was left behind, and the place in the kernel where it hangs."""
 
@@ -129,7 +169,8 @@ class Check(Header):
     """One run of `check`; `safe` is True when nothing that was asked for is unsafe, refused or unknown.
 
     `ended_early` says why it ended before its end, where no user interrupted it; `hang` is set where that was a call
-    without an answer. What is in `left_behind` could not be removed.
+    without an answer. What is in `left_behind` could not be removed. A check of several hosts has them in `hosts`, a
+    mount for each, and what each was answered in `probes` and `turns`.
     """
 
     command: Literal["check"] = "check"
@@ -147,3 +188,6 @@ class Check(Header):
     hang: Hang | None = None
     left_behind: list[str] = field(default_factory=list)
     not_asked: list[str] = field(default_factory=list)
+    hosts: list[Host] = field(default_factory=list)
+    probes: list[LockProbe] = field(default_factory=list)
+    turns: list[TurnResult] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from lab.checking.actors import actor, controller
-from lab.checking.actors.controller import ActorHandle
+from lab.checking.actors.controller import Handle
 from lab.checking.actors.pool import ActorPool
 from lab.checking.actors.stage import RealStage
 from lab.checking.language import parse
@@ -175,7 +175,7 @@ def with_one_stuck(folder: str) -> dict[str, object]:
     }
 
 
-def hang(handles: list[ActorHandle], pid: int) -> None:
+def hang(handles: Sequence[Handle], pid: int) -> None:
     """Let this one be as a process is that is stuck in the kernel: nobody can wait for its end."""
     [one] = [each for each in handles if each.process.pid == pid]
     vars(one.process).update(wait=lambda _: None)

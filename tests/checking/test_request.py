@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.checking.guarantees import EXCLUSION, FILES, GROUPS, GUARANTEES, LOCKS
+from lab.checking.guarantees import EXCLUSION, FILES, GROUPS, GUARANTEES, LOCKS, PART_NAMES
 from lab.checking.request import PARTS, Request, request_for
 from lab.checking.rules import RULES
 from lab.checking.run import performed
@@ -12,7 +12,13 @@ from lab.errors import UsageError
 
 def test_without_words_everything_is_asked_and_run() -> None:
     request = request_for([])
-    assert (request.guarantees, request.parts, request.named) == (tuple(GUARANTEES), tuple(PARTS), frozenset())
+    assert (request.guarantees, request.parts, request.named) == (tuple(GUARANTEES), PART_NAMES, frozenset())
+
+
+def test_several_hosts_have_parts_of_their_own() -> None:
+    assert request_for(["turns", "mapping"], on_hosts=True).parts == ("turns",)
+    with pytest.raises(UsageError, match="--only turns: takes several hosts"):
+        request_for(["turns"])
 
 
 def test_a_guarantee_runs_the_parts_that_can_judge_it() -> None:
@@ -69,7 +75,7 @@ def test_every_rule_is_run_by_exactly_one_part() -> None:
     assert sorted(numbers) == [rule.number for rule in RULES]
 
 
-@pytest.mark.parametrize("part", sorted(set(PARTS) - {"random"}))
+@pytest.mark.parametrize("part", sorted({*PART_NAMES} - {"random"}))
 def test_every_guarantee_has_a_rule_of_each_part_that_judges_it(part: str) -> None:
     ruled = {guarantee for _, guarantee in run_by(part)}
     assert {*PARTS[part]} == (ruled if part == "stress" else ruled - {*FILES})

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lab.checking import run
+from lab.checking.actors import pool
 from lab.checking.request import request_for
 from lab.checking.runner import Rule
 from lab.checking.stress.plan import planned
@@ -132,7 +133,8 @@ def with_mounts(directory: str, kinds: list[str], faults: bool) -> dict[str, Any
         yield rule(39, "blocking")
 
     mounts = [Mount(directory, kind, "rw") for kind in kinds]
-    vars(run).update(judge_all=judge_all, mounts_of=lambda _: mounts)
+    vars(run).update(judge_all=judge_all)
+    vars(pool).update(mounts_of=lambda _: mounts)
     options = CheckOptions([directory] * len(kinds), ["blocking", "rules", "faults"], 1, 0, 2, faults=faults)
     request, found = request_for(options.only), run.Found()
     run.run_parts(request, options, [Path(directory)] * len(kinds), found.keep, lambda _: None)

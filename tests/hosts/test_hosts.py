@@ -239,4 +239,4 @@ def test_a_race_and_a_check_of_one_host_say_where_others_were_not_tried(
 
     raced, checked = there(run_of(CLEAN)), there(check_of(guarantee("posix")))
     for text in ("\n".join(conclusions(raced)), conclusion(checked)):
-        assert ("hosts HOST,HOST --dir" in " ".join(text.split())) is said
+        assert ("check --hosts HOST,HOST /mnt" in " ".join(text.split())) is said

@@ -16,6 +16,7 @@ from lab.records import (
     Damage,
     Difference,
     Guarantee,
+    Host,
     Mount,
     RandomPrograms,
     RuleResult,
@@ -132,3 +133,11 @@ BROKEN = check_of(
     not_asked=["flock, modes (--only)"],
 )
 """A check of a filesystem with several faults, of which one is shared by many rules."""
+
+
+def host(name: str, **how: Any) -> Host:
+    """A host that answers, with the shared directory on NFS."""
+    return replace(
+        Host(name=name, kernel="Linux 6.1.0", machine="x86_64", cpus=4, python="3.11.2", filesystem="nfs4", sees=True),
+        **how,
+    )

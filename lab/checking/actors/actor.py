@@ -1,7 +1,8 @@
 """Make the calls of one actor of `check` in a process of its own, one at a time, and answer with their results.
 
 A command is a JSON list of words (`lab.checking.language`), one datagram; the answer is a string, also one datagram. An
-actor that forks receives the channel of its child with the words. `Actor.serve` never returns.
+actor that forks receives the channel of its child with the words. The command `all` has a list of `Ordered` calls: each
+is answered, up to the first whose result ends it. `Actor.serve` never returns.
 
 Its files are names in the folder of the check, of which it has a descriptor: if that folder is renamed and another
 takes its place, an actor neither opens nor removes the files of others.
@@ -16,15 +17,15 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count, islice
 from mmap import mmap
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from lab.checking.language import FLOCKS, GET, SET, errno_name, listed_names, number, range_of, shown, told
+from lab.checking.language import FLOCKS, GET, SET, errno_name, is_found, listed_names, number, range_of, shown, told
 from lab.host.procfs import ListedLock, listed_locks
 from lab.locking.kernel import call_range, call_whole, conflict
 from lab.memory import map_file
@@ -40,6 +41,23 @@ CREATION = {"": os.O_CREAT, "excl": os.O_CREAT | os.O_EXCL, "existing": 0, "appe
 
 ROOT = str(Path(__file__).parents[3])
 RESUME = "import sys; sys.path[:] = {path!r}; from {module} import resume; resume({channel}, {within}, {numbers!r})"
+
+
+class Ordered(NamedTuple):
+    """One of several calls: its words, the results that it may have, whether it may wait and how long it may take.
+
+    A `look` at data may have another result: all are made that follow it.
+    """
+
+    words: list[str]
+    expected: list[str]
+    look: bool
+    may_wait: bool
+    limit_s: float
+
+    def ends_with(self, result: str) -> bool:
+        """Tell whether no further call is made after this result."""
+        return result not in self.expected and not (self.look and is_found(result))
 
 
 class Actor:
@@ -64,13 +82,23 @@ class Actor:
         signal.signal(signal.SIGUSR1, _go_on)
         while True:
             command, handed = self._heard()
+            if command[0] == "all":
+                self._make_all([Ordered(*each) for each in command[1]])
+                continue
             last = command[0] == "last"
             answer = self._answer(command[last:], handed)
             self._channel.send(json.dumps(answer).encode())
             if last and answer == "granted":
                 os._exit(0)
 
-    def _heard(self) -> tuple[list[str], list[int]]:
+    def _make_all(self, calls: Iterable[Ordered]) -> None:
+        for call in calls:
+            answer = self._answer(call.words, [])
+            self._channel.send(json.dumps(answer).encode())
+            if call.ends_with(answer):
+                break
+
+    def _heard(self) -> tuple[list[Any], list[int]]:
         content, handed, _, _ = socket.recv_fds(self._channel, LONGEST, 1)
         if not content:  # its parent is gone
             os._exit(0)
@@ -242,6 +270,12 @@ class Actor:
 
     def _do_store(self, name: str, start: str, text: str) -> None:
         self._mappings[name][int(start) : int(start) + len(text)] = text.encode()
+
+    def _do_msync(self, name: str) -> None:
+        self._mappings[name].flush()
+
+    def _do_unmap(self, name: str) -> None:
+        self._mappings.pop(name).close()
 
     def _do_listed(self, name: str) -> str:
         """Return the number of locks on the file in /proc/locks; waiting requests do not count.

@@ -17,14 +17,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from signal import Signals
-from typing import Self
+from typing import Protocol, Self
 
 from lab.host.procfs import ASLEEP
 from lab.processes import fork_child
 from lab.processes.actor import LockWait
 from lab.processes.deadlines import Watched
 
-from .actor import Actor
+from .actor import Actor, Ordered
 
 ANSWER_S = 2.0
 """A call that never waits is answered within this time where locks are quick, or the mount hangs."""
@@ -103,6 +103,66 @@ AWAKE_S = 0.0005
 """The answer is polled without a pause for this time, since most calls end or settle by then."""
 
 
+class Process(Protocol):
+    """The process of an actor, which may be on another host."""
+
+    @property
+    def pid(self) -> int:
+        """Return its process id, on its host."""
+
+    def send(self, number: Signals) -> None:
+        """Send it a signal; nothing happens where it has ended."""
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Return its exit code, or minus the signal that ended it; None where it lives on after that time."""
+
+    def sleeps_in(self) -> str:
+        """Return the kernel's function in which it sleeps; empty where the kernel does not say."""
+
+    def reaches(self, letter: str, timeout_s: float, *, wanted: bool) -> bool:
+        """Wait until it is, or no longer is, in that state; return False after that time."""
+
+
+class Handle(Protocol):
+    """What the pool and the stage ask of an actor: `ActorHandle` documents it; its process may be elsewhere."""
+
+    folder: int
+    answer_s: float
+    fresh: bool
+
+    @property
+    def pending(self) -> object:
+        """Return whether it has a call that is not answered, as a truth value."""
+
+    @property
+    def process(self) -> Process:
+        """Return its process."""
+
+    def fork(self, verb: str) -> Handle | str: ...  # noqa: D102
+
+    def tell(self, *command: str) -> None: ...  # noqa: D102
+
+    def answer(self, timeout_s: float) -> str | None: ...  # noqa: D102
+
+    def outcome(self, settle_s: float) -> str: ...  # noqa: D102
+
+    def heard(self, timeout_ms: int) -> str | None: ...  # noqa: D102
+
+    def has_answered(self) -> bool: ...  # noqa: D102
+
+    def sleeps_on(self) -> bool: ...  # noqa: D102
+
+    def rest_again(self) -> None: ...  # noqa: D102
+
+    def silence(self, after_s: float = 0.0) -> str: ...  # noqa: D102
+
+    def ended(self, timeout_s: float) -> str: ...  # noqa: D102
+
+    def make_all(self, calls: Sequence[Ordered]) -> list[str]: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
 class ActorHandle:
     """One actor process, on the mount that `folder` is on."""
 
@@ -116,9 +176,8 @@ class ActorHandle:
         """Where in the kernel it slept when it came to wait."""
         self.process = Watched(pid)
         self._channel = channel
-        self.descriptors = (channel.fileno(), self.process.descriptor)
         self._poll = select.poll()
-        for descriptor in self.descriptors:
+        for descriptor in (channel.fileno(), self.process.descriptor):
             self._poll.register(descriptor, select.POLLIN)
 
     @classmethod
@@ -159,6 +218,21 @@ class ActorHandle:
         with suppress(*GONE):  # it has ended, as its answer will say
             self._channel.send(json.dumps(command).encode())
         self.pending = LockWait(self.process.pid)
+
+    def make_all(self, calls: Sequence[Ordered]) -> list[str]:
+        """Have it make these calls, one after the other; return their results, up to the first that ends it."""
+        with suppress(*GONE):
+            self._channel.send(json.dumps(["all", calls]).encode())
+        results: list[str] = []
+        for call in calls:
+            self.pending = LockWait(self.process.pid)
+            if call.may_wait:
+                results.append(self.outcome(call.limit_s))
+            else:
+                results.append(self.answer(call.limit_s) or self.silence(call.limit_s))
+            if call.ends_with(results[-1]):
+                break
+        return results
 
     def answer(self, timeout_s: float) -> str | None:
         """Return the result of the call, the name of the signal where it killed the actor, None after that time."""

@@ -10,12 +10,14 @@ from pathlib import Path
 from signal import SIGKILL
 
 from lab.checking.language import REQUESTS, parse
+from lab.checking.mounts import silent
 from lab.errors import CannotRunError
+from lab.host.environment import is_local, mounts_of
 from lab.memory import Folder
-from lab.processes import note_hang, stops_held
+from lab.processes import TOUCH_S, doing, note_hang, stops_held
 from lab.records import Stuck
 
-from .controller import KILLED_S, OF_PROCESSES, ActorHandle, Patience
+from .controller import KILLED_S, OF_PROCESSES, ActorHandle, Handle, Patience
 from .stage import RealStage
 
 LOOK_S = 1.0
@@ -105,7 +107,7 @@ class ActorPool:
         self.patience = Patience()
         self.stuck: list[Stuck] = []
         self._measured = False
-        self._idle: list[ActorHandle] = []
+        self._idle: list[Handle] = []
         self._programs = 0
         self._open = ExitStack()
         self._within: list[int] = []
@@ -129,7 +131,7 @@ class ActorPool:
     def stage(self) -> Iterator[RealStage]:
         """Make a stage for one program, with fresh files; afterwards all its actors have ended or are reset."""
         self._programs += 1
-        stage = RealStage(self.folders, self.take, self.patience, f"{self._programs:x}-")
+        stage = self._stage(f"{self._programs:x}-")
         try:
             yield stage
         finally:
@@ -139,20 +141,32 @@ class ActorPool:
                 if len(self.stuck) == stuck:
                     self._remove(stage.names)
 
-    def take(self, folder: int) -> ActorHandle:
+    def dead(self) -> list[int]:
+        """Return the mounts, by number, that do not answer any more."""
+        return list(silent(self.folders))
+
+    def is_local(self) -> bool:
+        """Tell whether all is on filesystems of this kernel alone."""
+        with doing("opening the folders", TOUCH_S):
+            return is_local(mounts_of(self.folders))
+
+    def _stage(self, prefix: str) -> RealStage:
+        return RealStage(self.folders, self.take, self.patience, prefix)
+
+    def take(self, folder: int) -> Handle:
         """Return an actor in its initial state, on that mount."""
         handle = self._idle_on(folder) or self._forked(folder)
         handle.answer_s = self.patience.answer_s
         return handle
 
-    def _idle_on(self, folder: int) -> ActorHandle | None:
+    def _idle_on(self, folder: int) -> Handle | None:
         for handle in self._idle:
             if handle.folder == folder:
                 self._idle.remove(handle)
                 return handle
         return None
 
-    def _forked(self, folder: int) -> ActorHandle:
+    def _forked(self, folder: int) -> Handle:
         try:
             with stops_held():
                 return ActorHandle.forked(folder, self._within[folder])
@@ -160,7 +174,7 @@ class ActorPool:
             limit = "ulimit -n" if error.errno in (EMFILE, ENFILE) else OF_PROCESSES
             raise CannotRunError(f"no further process ({error.strerror}); raise the limit ({limit})") from error
 
-    def _dismiss(self, handles: list[ActorHandle]) -> None:
+    def _dismiss(self, handles: list[Handle]) -> None:
         idle = [handle for handle in handles if handle.fresh and not handle.pending]
         for handle in idle:
             handle.tell("forget")
@@ -189,7 +203,7 @@ class ActorPool:
         else:
             self.end([handle])
 
-    def end(self, handles: list[ActorHandle]) -> None:
+    def end(self, handles: list[Handle]) -> None:
         """Kill and reap them; record those that survive with the place where they hang, and leave them behind.
 
         End the waiting ones first: some clients of network filesystems (GlusterFS) do not survive a signal to a waiter
@@ -199,7 +213,7 @@ class ActorPool:
         self._end(waiting)
         self._end([handle for handle in handles if handle not in waiting])
 
-    def _end(self, handles: Sequence[ActorHandle]) -> None:
+    def _end(self, handles: Sequence[Handle]) -> None:
         for handle in handles:
             handle.process.send(SIGKILL)
         deadline = time.monotonic() + KILLED_S

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import select
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGUSR1
 
 from lab.checking.blame import OF_THE_SYSTEM, UNANSWERED
-from lab.checking.language import DIRECTED, GET, NAME_CALLS, OPEN_MODES, SET, Call
+from lab.checking.language import DIRECTED, GET, NAME_CALLS, OPEN_MODES, SET, Call, Step
 from lab.errors import CannotRunError
 from lab.host.procfs import STOPPED
 from lab.processes import note, note_hang, stops_held
 
-from .controller import KILLED_S, OF_PROCESSES, ActorHandle, Patience
+from .actor import Ordered
+from .controller import KILLED_S, OF_PROCESSES, Handle, Patience
 
 SPOILING = frozenset({"limit", "exec", "last", "exit"})
 """Calls that change an actor for good: it cannot be used for the next program."""
@@ -26,6 +26,7 @@ SYSTEM_S = 20.0
 """A call that does not use the mount, such as execve, which starts an interpreter, is as slow as the machine."""
 
 HEARD_MS = 20
+LOOK_AGAIN_S = 0.0005
 STARVED_S = 50.0
 """A waiter that is not woken within this time is starved, however many others were woken."""
 
@@ -38,20 +39,18 @@ NO_PROCESS = ("EAGAIN", "ENOMEM")
 class RealStage:
     """The actors of one program."""
 
-    def __init__(
-        self, folders: Sequence[Path], take: Callable[[int], ActorHandle], patience: Patience, prefix: str
-    ) -> None:
+    def __init__(self, folders: Sequence[Path], take: Callable[[int], Handle], patience: Patience, prefix: str) -> None:
         self.names: set[str] = set()
         self._folders = folders
         self._take = take
         self._patience = patience
         self._prefix = prefix
-        self._handles: dict[str, ActorHandle] = {}
-        self._gone: list[ActorHandle] = []
+        self._handles: dict[str, Handle] = {}
+        self._gone: list[Handle] = []
         self._cast = 0
 
     @property
-    def handles(self) -> list[ActorHandle]:
+    def handles(self) -> list[Handle]:
         """Return all actors that take part or have taken part."""
         return [*self._handles.values(), *self._gone]
 
@@ -87,13 +86,36 @@ class RealStage:
         if call.verb == "waits":
             return self._named(handle.outcome(self._patience.settle_s(expected)))
         if call.verb in DIRECTED:
-            directed: Callable[[ActorHandle], str] = getattr(self, f"_{call.verb}")
+            directed: Callable[[Handle], str] = getattr(self, f"_{call.verb}")
             return directed(handle)
         if call.verb in ("fork", "clone"):
             return self._fork(handle, call)
         return self._named(self._call(handle, call, expected))
 
-    def _call(self, handle: ActorHandle, call: Call, expected: Sequence[str]) -> str:
+    def perform_all(self, steps: Sequence[Step], looks: Collection[int]) -> list[str]:
+        """Have one actor make these calls, none of which is directed or names a holder; return their results.
+
+        It ends with the first result that is not expected, unless the step is a look (by its number) that found data.
+        """
+        handle = self._handle(steps[0].call.actor)
+        note(f"{steps[0].call} and more, on {self._folders[handle.folder]}", CALL_S)
+        self._rest_again()
+        calls = [
+            Ordered(
+                [step.call.verb, *self._words(handle, step.call)],
+                list(step.expected),
+                number in looks,
+                step.call.may_wait,
+                self._patience.settle_s(step.expected) if step.call.may_wait else handle.answer_s,
+            )
+            for number, step in enumerate(steps)
+        ]
+        results = handle.make_all(calls)
+        if results[-1].startswith(UNANSWERED):
+            note_hang(f"{steps[len(results) - 1].call} = {results[-1]}")
+        return results
+
+    def _call(self, handle: Handle, call: Call, expected: Sequence[str]) -> str:
         self._rest_again()
         handle.tell(call.verb, *self._words(handle, call))
         if call.verb in SPOILING:
@@ -110,28 +132,29 @@ class RealStage:
 
     def first_back(self, names: Iterable[str], timeout_s: float) -> list[str]:
         """Return those of the waiting actors whose calls have ended, as soon as there is one; empty after that time."""
-        waiting = {number: name for name in names for number in self._handles[name].descriptors}
-        poll = select.poll()
-        for number in waiting:
-            poll.register(number, select.POLLIN)
-        return list(dict.fromkeys(waiting[number] for number, _ in poll.poll(timeout_s * 1000)))
+        deadline = time.monotonic() + timeout_s
+        while not (back := [name for name in names if self._handles[name].has_answered()]):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_AGAIN_S)
+        return back
 
     def disturbed(self, names: Iterable[str]) -> list[str]:
         """Return those whose calls have ended, after all that sleep in the lock code of the kernel are asleep again."""
         return [name for name in names if not self._handles[name].sleeps_on()]
 
-    def _handle(self, actor: str) -> ActorHandle:
+    def _handle(self, actor: str) -> Handle:
         if actor not in self._handles:
             with stops_held():  # each actor is known here before anything interrupts
                 self._handles[actor] = self._take(self._cast % len(self._folders))
             self._cast += 1
         return self._handles[actor]
 
-    def _fork(self, handle: ActorHandle, call: Call) -> str:
+    def _fork(self, handle: Handle, call: Call) -> str:
         name = call.args[0]
         with stops_held():
             made = handle.fork(call.verb)
-            if isinstance(made, ActorHandle):
+            if not isinstance(made, str):
                 self._gone += [self._handles[name]] if name in self._handles else []
                 self._handles[name] = made
                 return "ok"
@@ -139,7 +162,7 @@ class RealStage:
             raise CannotRunError(f"fork refused ({made}); raise the limit ({OF_PROCESSES})")
         return made
 
-    def _words(self, handle: ActorHandle, call: Call) -> tuple[str, ...]:
+    def _words(self, handle: Handle, call: Call) -> tuple[str, ...]:
         """Return the arguments for the actor: the names of files in its folder, and defaults for what was left out."""
         if call.verb == "names":
             return (self._prefix,)
@@ -174,24 +197,24 @@ class RealStage:
         for handle in self._handles.values():
             handle.rest_again()
 
-    def _killed(self, handle: ActorHandle) -> str:
+    def _killed(self, handle: Handle) -> str:
         handle.process.send(SIGKILL)
         self._rest_again()
         return "ok" if handle.ended(KILLED_S) == "SIGKILL" else handle.ended(0)
 
-    def _stopped(self, handle: ActorHandle) -> str:
+    def _stopped(self, handle: Handle) -> str:
         handle.process.send(SIGSTOP)
         return _reached(handle, stopped=True)
 
-    def _continued(self, handle: ActorHandle) -> str:
+    def _continued(self, handle: Handle) -> str:
         handle.process.send(SIGCONT)
         return _reached(handle, stopped=False)
 
-    def _interrupted(self, handle: ActorHandle) -> str:
+    def _interrupted(self, handle: Handle) -> str:
         handle.process.send(SIGUSR1)
         return self._named(handle.answer(handle.answer_s) or "waits")
 
-    def _returns(self, handle: ActorHandle) -> str:
+    def _returns(self, handle: Handle) -> str:
         """Return its answer, or "waits" where it is too long since the wait began or since another was woken.
 
         Of many waiters each has to wait for those before it.
@@ -208,5 +231,5 @@ class RealStage:
         return self._named(answer)
 
 
-def _reached(handle: ActorHandle, *, stopped: bool) -> str:
+def _reached(handle: Handle, *, stopped: bool) -> str:
     return "ok" if handle.process.reaches(STOPPED, handle.answer_s, wanted=stopped) else handle.silence()

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from lab.analysis.statistics import joined, rate
 from lab.checking.guarantees import EXCLUSION, LOCK_FILES
-from lab.records import Guarantee, Mount, RuleResult, StressResult, Stuck
+from lab.records import Guarantee, LockProbe, Mount, RuleResult, StressResult, Stuck, TurnResult
 
+from .between_hosts import advice_of
 from .evidence import NOT_REACHED, hangs, misreports
 from .situation import Situation, spoken
 
@@ -40,7 +41,7 @@ DATA_OPTIONS = {
 
 def all_safe(here: Situation) -> str:
     """Say that all of it is safe, and what was not tried."""
-    where = "between these mounts" if here.several else "on this mount, among the processes of this host"
+    where = here.between if here.several else "on this mount, among the processes of this host"
     more = "" if here.several else " What another host sees was not tried: give a second mount of it as another DIR."
     return f"All that was asked is safe {where}.{more}"
 
@@ -48,6 +49,9 @@ def all_safe(here: Situation) -> str:
 def lying_between(here: Situation) -> str:
     """Name the locks that each mount keeps to itself, and the settings to check."""
     hints = "; ".join(_by_kind(here, LOCK_OPTIONS))
+    if here.on_hosts:
+        twice = f"{_first(spoken(here.plainly_lying))} granted twice between these hosts"
+        return f"{twice}: each host keeps such locks to itself" + (f". To look at: {hints}." if hints else ".")
     return (
         f"{_first(spoken(here.plainly_lying))} granted twice between these mounts. Check one directory alone: if safe "
         "there, the locks are local to each mount, and exclude nobody on another host"
@@ -100,7 +104,7 @@ def incoherent(here: Situation) -> str:
         "whole_file": "a file that is opened and synced inside the lock is",
     }
     told = joined([f"{spoken_of[name]} not coherent ({here.lost(name)})" for name in here.incoherent])
-    between = " between these mounts" if here.several else ""
+    between = f" {here.between}" if here.several else ""
     apart = "No two held a lock" if here.lying else "Locks exclude"
     safe = f"Safe: {joined(here.safe_ways)}." if here.safe_ways else "No way to reach the data that was tried is safe."
     hints = "; ".join(_by_kind(here, DATA_OPTIONS)) if {"pread", "remapped"} & {*here.incoherent} else ""
@@ -186,12 +190,16 @@ def advice(
     rules: Sequence[RuleResult] = (),
     stress: Sequence[StressResult] = (),
     stuck: Sequence[Stuck] = (),
+    probes: Sequence[LockProbe] = (),
+    turns: Sequence[TurnResult] = (),
+    *,
+    on_hosts: bool = False,
 ) -> list[str]:
     """Return the sentences that fit, the weightiest first."""
-    here = Situation(guarantees, mounts, rules, stress, stuck)
+    here = Situation(guarantees, mounts, rules, stress, stuck, probes, turns, on_hosts)
     of_locks, of_the_rest = (*_ALL, *_LOCKS), (*_DATA, *_OTHERS)
     before, after = ([say(here) for fits, say in lines if fits(here)] for lines in (of_locks, of_the_rest))
-    return [*before, *uses(here), *after]
+    return [*before, *advice_of(turns), *uses(here), *after]
 
 
 _ALL: tuple[Line, ...] = ((lambda here: here.guarantees and here.all_safe, all_safe),)
@@ -387,7 +395,7 @@ def _lock_files(here: Situation) -> Iterator[str]:
     if not unsafe:
         return
     safe = [CALLS[name] for name in here.are("safe", list(LOCK_FILES))]
-    between = " between these mounts" if here.several else ""
+    between = f" {here.between}" if here.several else ""
     instead = f"make them with {' or '.join(safe)}" if safe else "use a lock of the kernel, if one excludes here"
     yield f"Lock files: {joined(unsafe)} let{'s' if len(unsafe) == 1 else ''} two in{between}; {instead}."
 

@@ -17,8 +17,18 @@ from lab.checking.request import Request
 from lab.checking.runner import WORST_FIRST, Rule
 from lab.checking.stress.plan import HOLDS, NEVER_TWO
 from lab.errors import ExitCode
-from lab.records import CheckVerdict, Guarantee, RandomPrograms, RuleResult, StressResult, Stuck
+from lab.records import (
+    CheckVerdict,
+    Guarantee,
+    LockProbe,
+    RandomPrograms,
+    RuleResult,
+    StressResult,
+    Stuck,
+    TurnResult,
+)
 
+from . import between_hosts
 from .evidence import (
     STRESSED,
     about_data,
@@ -106,6 +116,8 @@ class Findings:
     missing: str = ""
     detects: float | None = None
     seconds: float = 0.0
+    probes: Sequence[LockProbe] = ()
+    turns: Sequence[TurnResult] = ()
 
 
 class Said(NamedTuple):
@@ -142,6 +154,8 @@ def with_stress(rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> 
 
 def _guarantee(name: str, request: Request, found: Findings) -> Guarantee:
     said = [
+        *(Said(verdict, words) for verdict, words in between_hosts.about_probes(name, found.probes)),
+        *(Said(verdict, words) for verdict, words in between_hosts.about_turns(name, found.turns)),
         *_by_rules(name, found),
         *_by_random(name, found),
         *_by_stress(name, found),
@@ -158,7 +172,12 @@ def _guarantee(name: str, request: Request, found: Findings) -> Guarantee:
         name=name,
         title=GUARANTEES[name],
         verdict=verdict,
-        strength=strength(name, found.rules, found.random, found.stress),
+        strength="; ".join(
+            [
+                *between_hosts.strengths(name, found.probes, found.turns),
+                *filter(None, [strength(name, found.rules, found.random, found.stress)]),
+            ]
+        ),
         evidence=list(dict.fromkeys(one.words for one in said if one.words)),
         detection_limit=guarantee_limit(name, found.stress),
     )
@@ -223,10 +242,14 @@ def _missing(name: str, request: Request, found: Findings) -> Iterator[Said]:
         "faults": ruled,
         "random": found.random is not None and found.random.programs > 0,
         "stress": any(row.guarantee == name for row in found.stress),
+        "probe": any(each.lock == name for each in found.probes),
+        "turns": any(each.guarantee == name for each in found.turns),
     }
     judges = request.judges_of(name)
     if not judges:
         yield Said("unknown", f"not judged by what was run: {', '.join(request.parts)}")
     for part in judges:
         if not has[part]:
-            yield Said("unknown", found.missing or f"{part}: {NOTHING}")
+            lawless = part == "turns" and not between_hosts.excluded(found.probes)
+            why = "no lock that was tried excludes between the hosts" if lawless else NOTHING
+            yield Said("unknown", found.missing or f"{part}: {why}")

@@ -14,9 +14,21 @@ from dataclasses import dataclass, field
 from lab.analysis.statistics import detection_limit, joined, rate
 from lab.checking.guarantees import DATA, EXCLUSION, GUARANTEES, HELD
 from lab.locking.registry import OWN
-from lab.records import Check, CheckVerdict, Difference, Guarantee, Mount, RuleResult, StressResult, Stuck
+from lab.records import (
+    Check,
+    CheckVerdict,
+    Difference,
+    Guarantee,
+    LockProbe,
+    Mount,
+    RuleResult,
+    StressResult,
+    Stuck,
+    TurnResult,
+)
 
 from . import evidence
+from .between_hosts import lost_by
 from .evidence import (
     ACCESS,
     DENIALS,
@@ -60,6 +72,14 @@ class Situation:
     rules: Sequence[RuleResult]
     stress: Sequence[StressResult]
     stuck: Sequence[Stuck]
+    probes: Sequence[LockProbe] = ()
+    turns: Sequence[TurnResult] = ()
+    on_hosts: bool = False
+
+    @property
+    def between(self) -> str:
+        """Return the places between which it was checked, in words."""
+        return "between these hosts" if self.on_hosts else "between these mounts"
 
     def are(self, verdict: CheckVerdict, among: Sequence[str]) -> list[str]:
         """Return the names of those of these guarantees that have that verdict."""
@@ -111,6 +131,7 @@ class Situation:
         """Return the locks with conflicting holds that overlapped."""
         held = {row.case.lock for row in self.stress if row.case.overlapping_holds}
         granted = {double_grant(rule) for rule in self.rules}
+        granted |= {each.lock for each in self.probes if each.verdict == "unsafe"}
         return [name for name in self.are("unsafe", list(EXCLUSION)) if EXCLUSION[name] in held or name in granted]
 
     @property
@@ -196,7 +217,7 @@ class Situation:
         """Return the largest share of an access's rounds that was damaged, in words; empty where nothing was."""
         rows = [row.case for row in self.stress if row.guarantee == name]
         share = max((case.corruption_rate for case in rows if not case.overlapping_holds), default=0.0)
-        return f"{rate(share)} of updates lost" if share else ""
+        return f"{rate(share)} of updates lost" if share else lost_by(name, self.turns)
 
     @property
     def incoherent(self) -> list[str]:
@@ -238,7 +259,10 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One fault, the guarantees that it speaks against, and the rules, random programs and races that show it."""
+    """One fault, the guarantees that it speaks against, and the rules, random programs and races that show it.
+
+    `exchanges` are the probes and the turns of several hosts that do.
+    """
 
     title: str
     verdict: str
@@ -246,6 +270,7 @@ class Cause:
     rules: list[RuleResult] = field(default_factory=list)
     programs: list[Difference] = field(default_factory=list)
     races: list[StressResult] = field(default_factory=list)
+    exchanges: list[Difference] = field(default_factory=list)
 
     @property
     def shown(self) -> RuleResult | None:
@@ -275,6 +300,8 @@ def causes(run: Check) -> list[Cause]:
             cause(title, rule.verdict, rule.guarantee).rules.append(rule)
         else:
             cause(_of_rule(rule), rule.verdict, rule.guarantee, double_grant(rule)).rules.append(rule)
+    for title, exchange in _exchanges(run):
+        cause(title, "unsafe", exchange.guarantee).exchanges.append(exchange)
     for program in run.random.differences if run.random else ():
         cause(_of_program(program), "unsafe", program.guarantee).programs.append(program)
     for row in broken:
@@ -287,6 +314,17 @@ def causes(run: Check) -> list[Cause]:
         each.guarantees.sort(key=list(judged).index)
     shown = [each for each in found.values() if each.guarantees]
     return sorted(shown, key=lambda each: (WORST_FIRST.index(each.verdict), -len(each.guarantees)))
+
+
+def _exchanges(run: Check) -> Iterator[tuple[str, Difference]]:
+    """Yield the titles of the causes that probes and turns show, and what shows them."""
+    for probe in run.probes:
+        if probe.verdict == "unsafe":
+            yield _granted(spoken([probe.lock])), Difference(probe.lock, probe.calls, "EAGAIN", probe.answer)
+    for turn in run.turns:
+        if turn.verdict == "unsafe" and turn.guarantee:
+            title = f"{GUARANTEES[turn.guarantee]}: stale under a working lock"
+            yield title, Difference(turn.guarantee, turn.calls, turn.expected, turn.observed)
 
 
 def broken_rules(run: Check, *, guaranteed: bool = True) -> list[RuleResult]:

@@ -22,8 +22,10 @@ from lab.records import Check, RuleResult, StressResult
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Column, Style, Table, duration, plural, rate, side_by_side, wrapped
 
-from . import hosts
+from . import check_hosts
 from .check_causes import WIDTH, WORDS, brief_complaints, causes_text, clipped, complaints, hanging
+from .check_hosts import hosts_text
+from .hosts import left_out
 
 LINES = 60
 """A report has no more lines than this, those on stderr and the names of the documents included."""
@@ -56,7 +58,9 @@ def exit_code(run: Check) -> ExitCode:
     """Return the code of the verdict, or that of an interruption."""
     if run.interrupted:
         return ExitCode.INTERRUPTED
-    return code_of(request_for(run.options.only), run.guarantees)
+    code = code_of(request_for(run.options.only, on_hosts=bool(run.hosts)), run.guarantees)
+    failed = any(host.trouble for host in run.hosts)
+    return ExitCode.UNABLE if failed and code == ExitCode.AS_EXPECTED else code
 
 
 def text_of(run: Check, style: Style = PLAIN) -> str:
@@ -88,7 +92,7 @@ def _framed(run: Check, cuts: Sequence[int]) -> _Frame:
     """Return the parts, each with so many lines at most."""
     top, why, sentence, left, last = cuts
     table = "\n".join([*guarantee_lines(run), *_power(run)])
-    before = [_cut(heading(run), top), _cut(early(run), why), _cut(verdict(run), sentence)]
+    before = [_cut(heading(run), top), _cut(early(run), why), _cut(verdict(run), sentence), hosts_text(run)]
     after = [_more(run), _cut(left_behind(run), left), _cut(conclusion(run), last)]
     used = sum(part.count("\n") + 2 for part in [*before, table, *after] if part)
     room = LINES - WRITTEN - used - len(list(brief_complaints(run)))
@@ -107,6 +111,7 @@ def full_text_of(run: Check, style: Style = PLAIN) -> str:
         heading(run),
         early(run),
         verdict(run),
+        hosts_text(run, full=True),
         "\n".join(wrapped(sentence, "* ", width=WIDTH) for sentence in run.advice),
         "\n".join([*guarantee_lines(run, full=True), *_power(run)]),
         failed_rules(run),
@@ -126,13 +131,16 @@ def _joined(parts: Sequence[str]) -> str:
 def heading(run: Check) -> str:
     """Return where and how it was checked: the directories with their filesystems, and the kernel."""
     places = ", ".join(f"{mount.directory} ({mount.filesystem})" for mount in run.mounts) or ", ".join(run.directories)
+    kernel = run.environment.kernel
+    if run.hosts:
+        places, kernel = check_hosts.places(run), check_hosts.kernels(run)
     options = run.options
     how = f"{plural(options.workers, 'worker')}, seed {options.seed}, {run.wall_s:.1f} s"
     strength = f"; to detect faults of {options.detects:g}" if options.detects is not None else ""
     only = f"; only {', '.join(options.only)}" if options.only else ""
     cut = "INTERRUPTED" if run.interrupted else "ENDED EARLY" if run.ended_early else ""
     ended = f"; {cut}: the rest is missing" if cut else ""
-    return wrapped(f"{places}, {run.environment.kernel}; {how}{strength}{only}{ended}", width=WIDTH)
+    return wrapped(f"{places}, {kernel}; {how}{strength}{only}{ended}", width=WIDTH)
 
 
 def early(run: Check) -> str:
@@ -166,7 +174,7 @@ def conclusion(run: Check) -> str:
     """Return the verdict again, all of it by name, and what was not asked, and why."""
     rest = f" Not asked: {'; '.join(run.not_asked)}." if run.not_asked else ""
     kind = run.environment.hosts_left_out
-    more = f" {hosts.left_out(kind, run.options.directories[0])}" if kind else ""
+    more = f" {left_out(kind, run.options.directories[0])}" if kind and not run.hosts else ""
     return wrapped(f"{_verdict(run, len(run.guarantees))}{rest}{more}", width=WIDTH)
 
 

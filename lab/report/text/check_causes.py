@@ -63,7 +63,7 @@ def _line(cause: Cause) -> str:
 
 def _block(cause: Cause, most: int) -> str:
     """Return the cause with the last calls of one rule or program, or with one race, that shows it."""
-    rule, program = cause.shown, next(iter(cause.programs), None)
+    rule, program = cause.shown, next(iter([*cause.exchanges, *cause.programs]), None)
     if not (rule or program or cause.races):
         return _line(cause)
     title = f"{cause.title} ({', '.join(cause.guarantees)})"
@@ -90,9 +90,13 @@ def _calls(calls: Sequence[str], most: int) -> Iterator[str]:
 def _also(cause: Cause) -> Iterator[str]:
     """Yield what else shows it: further rules by number, how many random programs and races."""
     numbers = [str(rule.number) for rule in cause.rules if rule is not cause.shown]
-    programs = len(cause.programs) - (cause.shown is None and bool(cause.programs))
-    races = len(cause.races) - (cause.shown is None and not cause.programs)
-    rest = {"more rule" if cause.shown else "rule": len(numbers), "random program": programs, "race": races}
+    shown = next((kind for kind in (cause.shown, cause.exchanges, cause.programs, cause.races) if kind), None)
+    rest = {
+        "more rule" if cause.shown else "rule": len(numbers),
+        "further finding": len(cause.exchanges) - (shown is cause.exchanges),
+        "random program": len(cause.programs) - (shown is cause.programs),
+        "race": len(cause.races) - (shown is cause.races),
+    }
     texts = [plural(count, noun) for noun, count in rest.items() if count > 0]
     if numbers:
         cut = ", ..." if len(numbers) > MOST_NUMBERS else ""
@@ -117,6 +121,7 @@ def complaints(run: Check) -> Iterator[str]:
     """
     if run.ended_early:
         yield f"ended early: {run.ended_early}"
+    yield from (f"{host.name}: {host.trouble}" for host in run.hosts if host.trouble)
     alike: dict[tuple[str, str], list[Guarantee]] = {}
     for guarantee in missed(run):
         alike.setdefault((guarantee.verdict, first_reason(guarantee, run)), []).append(guarantee)
@@ -131,6 +136,7 @@ def brief_complaints(run: Check) -> Iterator[str]:
     """Yield the lines that stand below the report, which has the rest: one for each verdict, each on one line."""
     if run.ended_early:
         yield clipped(f"ended early: {run.ended_early}", BRIEF_WIDTH)
+    yield from (clipped(f"{host.name}: {host.trouble}", BRIEF_WIDTH) for host in run.hosts if host.trouble)
     for verdict in WORDS:
         guarantees = [each for each in missed(run) if each.verdict == verdict]
         names = [each.name for each in guarantees]

@@ -101,8 +101,8 @@ def conclusions(run: Hosts) -> Iterator[str]:
 def left_out(kind: str, directory: str) -> str:
     """Return the sentence about a run on one host where others share the filesystem, with the line to type."""
     return (
-        f"Other hosts were not tried, and each has its own page cache and locks on {kind}. Which are there, and do "
-        f"they see this directory: {lab_command()} hosts HOST,HOST --dir {shlex.quote(directory)}"
+        f"Other hosts were not tried, and each has its own page cache and locks on {kind}: "
+        f"{lab_command()} check --hosts HOST,HOST {shlex.quote(directory)}"
     )
 
 

@@ -1,0 +1,111 @@
+"""Derive the evidence of a check on several hosts: who was refused, and how often the turns found stale data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lab.analysis.statistics import plural
+from lab.checking.guarantees import EXCLUSION
+from lab.checking.turns import DATA, LEAST_HANDOFFS, OTHER
+from lab.locking.registry import OWN
+from lab.records import CheckVerdict, LockProbe, TurnResult
+
+Saying = tuple[CheckVerdict, str]
+PLACES = {DATA: "the data file", OTHER: "another file"}
+ALONE, BESIDE = "reopened", "reopened, also open elsewhere"
+
+
+def about_probes(name: str, probes: Sequence[LockProbe]) -> Iterator[Saying]:
+    """Yield what each host was answered that asked for this lock while another held it."""
+    for each in probes:
+        if each.lock == name:
+            yield each.verdict, words_of(each)
+
+
+def words_of(probe: LockProbe) -> str:
+    """Return what is wrong with an answer; empty where it was a refusal."""
+    if probe.verdict == "safe":
+        return ""
+    if probe.verdict == "unsafe":
+        return f"held on {probe.holder}, and granted on {probe.asker} too"
+    if probe.verdict == "unsupported":
+        return f"not supported on {probe.asker} ({probe.answer})"
+    where = f"on {probe.asker}" if probe.holder == probe.asker else f"held on {probe.holder}, on {probe.asker}"
+    return f"{where}: {probe.answer}"
+
+
+def about_turns(name: str, turns: Sequence[TurnResult]) -> Iterator[Saying]:
+    """Yield what the turns found of this guarantee; where one lock only is refused, the others say enough."""
+    own = [each for each in turns if each.guarantee == name]
+    some = any(each.verdict != "unsupported" for each in own)
+    for each in own:
+        yield ("safe" if each.verdict == "unsupported" and some else each.verdict), told(each)
+
+
+def told(turn: TurnResult) -> str:
+    """Return what went wrong in a series of turns; empty where nothing did."""
+    if turn.verdict == "safe":
+        return ""
+    if turn.verdict == "unsupported":
+        return f"turns: {turn.reason}"
+    what = f"turns under {OWN[EXCLUSION[turn.lock]].title} on {PLACES[turn.place]}, {turn.way}"
+    return f"{what}: {stale(turn.stale, turn.handoffs) if turn.stale else turn.reason}"
+
+
+def stale(count: int, handoffs: int) -> str:
+    """Return how many hand-offs were stale."""
+    return f"{count} of {plural(handoffs, 'hand-off')} stale"
+
+
+def strengths(name: str, probes: Sequence[LockProbe], turns: Sequence[TurnResult]) -> Iterator[str]:
+    """Yield what was tried of this guarantee."""
+    answers = [each for each in probes if each.lock == name and each.holder != each.asker]
+    if answers:
+        yield f"refused {sum(each.verdict == 'safe' for each in answers)} of {plural(len(answers), 'time')}"
+    handoffs = sum(each.handoffs for each in turns if each.guarantee == name)
+    if handoffs:
+        yield stale(sum(each.stale for each in turns if each.guarantee == name), handoffs)
+
+
+def excluded(probes: Sequence[LockProbe]) -> bool:
+    """Tell whether any lock that was tried excludes between the hosts."""
+    return not probes or any(all(each.verdict == "safe" for each in probes if each.lock == lock) for lock in EXCLUSION)
+
+
+def share(turns: Sequence[TurnResult], way: str, place: str) -> tuple[int, int]:
+    """Return how many hand-offs were stale by this way with the lock at this place, of how many, under all locks."""
+    own = [each for each in turns if (each.way, each.place) == (way, place)]
+    return sum(each.stale for each in own), sum(each.handoffs for each in own)
+
+
+def lost_by(name: str, turns: Sequence[TurnResult]) -> str:
+    """Return how many of the hand-offs for this guarantee were stale, in words; empty where none was."""
+    own = [each for each in turns if each.guarantee == name]
+    count = sum(each.stale for each in own)
+    return stale(count, sum(each.handoffs for each in own)) if count else ""
+
+
+def advice_of(turns: Sequence[TurnResult]) -> Iterator[str]:
+    """Yield where to put the lock, and what to do with the file inside it, as the turns show it."""
+    places = {place: share(turns, "pread, pwrite", place) for place in (DATA, OTHER)}
+    if _fresh(places[DATA]) and places[OTHER][0]:
+        yield (
+            "On this mount lock the data file itself: under a lock on another file "
+            f"{stale(*places[OTHER])}, under one on the data file none."
+        )
+    alone, beside = share(turns, ALONE, OTHER), share(turns, BESIDE, OTHER)
+    if _fresh(alone) and beside[0]:
+        yield (
+            "A file that is reopened inside a lock on another file is fresh only where no process of that host has it "
+            f"open besides: with another descriptor open {stale(*beside)}."
+        )
+    elif _fresh(alone) and places[DATA][0]:
+        yield (
+            f"Reopen the file inside a lock on another file: {stale(*alone)}, and {places[DATA][0]} of "
+            f"{places[DATA][1]} where it stays open."
+        )
+
+
+def _fresh(found: tuple[int, int]) -> bool:
+    """Tell whether there were enough hand-offs, and none was stale."""
+    return found[0] == 0 and found[1] >= LEAST_HANDOFFS

@@ -1,0 +1,186 @@
+"""Check one filesystem from several hosts: this process touches no file there, and always comes to an end.
+
+First come the things that need no luck: does the mount answer on each host, is it one filesystem, who is refused while
+another host holds a lock, and do hosts that take turns find what the last one left. A host that fails is named, and the
+others go on while there are two. The fresh folder is removed at the end, through a host that still answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from lab.checking.actors.controller import Patience
+from lab.checking.mounts import fresh_name
+from lab.checking.request import Request, request_for
+from lab.checking.run import Announcer, Ending, Found, Parts, Silent, document, early_end
+from lab.host.environment import RunStart, anonymous_text
+from lab.output import complain
+from lab.processes import note
+from lab.records import Check, CheckOptions, Host, Mount, Stuck
+
+from .links import HostError, Link, Reach, connected
+from .stage import HostKeeper, HostPool
+from .survey import Survey
+
+ANSWER_S = 10.0
+"""What does not wait is answered by a host within this time, or the host fails."""
+
+
+def check(options: CheckOptions, reach: Reach, directory: str, tell: Announcer) -> Check:
+    """Check this directory from the hosts, and return what was found, however it ends.
+
+    Raises UsageError for what cannot be asked of several hosts, and CannotRunError where the filesystem is full.
+    """
+    return _HostsCheck(options, request_for(options.only, on_hosts=True), reach, directory, tell).run()
+
+
+class _HostsCheck:
+    """One check, and what is known of its hosts."""
+
+    def __init__(self, options: CheckOptions, request: Request, reach: Reach, directory: str, tell: Announcer) -> None:
+        self._options = options
+        self._request = request
+        self._reach = reach
+        self._directory = directory
+        self._tell = tell
+        self._name = fresh_name()
+        self._begun, self._found = RunStart(), Found()
+        self._hosts = {host.label: Host(name=host.label) for host in reach.hosts}
+        self._keepers: dict[str, HostKeeper] = {}
+        self._identities: dict[str, tuple[int, int]] = {}
+        self._patience: Patience | None = None
+        self._ending = Ending()
+
+    def run(self) -> Check:
+        """Return the document."""
+        try:
+            with connected(self._reach, ANSWER_S) as links:
+                try:
+                    self._perform(links)
+                except KeyboardInterrupt:
+                    self._ending = replace(self._ending, interrupted=True)
+                except Silent as silent:
+                    self._ending = Ending(early=early_end(silent.hang), hang=silent.hang)
+                finally:
+                    self._clean()
+        except KeyboardInterrupt:
+            self._ending = replace(self._ending, interrupted=True)
+        hosts = list(self._hosts.values())
+        options = replace(self._options, hosts=[host.name for host in hosts])
+        mounts = [
+            Mount(anonymous_text(f"{host.name}:{self._directory}"), host.filesystem, host.mount_options)
+            for host in hosts
+            if host.filesystem
+        ]
+        return document(options, self._request, self._found, mounts, self._begun, self._ending, hosts)
+
+    def _perform(self, links: dict[str, Link | HostError]) -> None:
+        """Look at the hosts, and run the parts on them."""
+        self._tell("the hosts")
+        survey = Survey(links, self._directory, ANSWER_S)
+        self._hosts = survey.hosts
+        survey.perform()
+        blind = [host.name for host in survey.hosts.values() if host.sees is False]
+        if blind:
+            first = next(iter(survey.hosts))
+            self._end_early(f"not one filesystem: {', '.join(blind)} did not see what {first} wrote")
+            return
+        self._keepers = {name: HostKeeper(name, link, ANSWER_S) for name, link in survey.links.items()}
+        self._enter()
+        parts = Parts(self._request, self._options, self._found.keep, self._begin)
+        steps: Sequence[Callable[[], None]] = (parts.probe, parts.take_turns)
+        for step in steps:
+            self._on_hosts(parts, step)
+
+    def _begin(self, title: str) -> None:
+        note(title, float("inf"))
+        self._tell(title)
+
+    def _enter(self) -> None:
+        """Make the folder on the first host that can, and find it on the others."""
+        for number, name in enumerate(list(self._keepers)):
+            do = "check.seek" if self._identities else "check.make"
+            own = f"{self._name}-{number}"
+            try:
+                made = self._keepers[name].ask(do, ANSWER_S, directory=self._directory, name=self._name, own=own)
+            except HostError:
+                self._drop()
+            else:
+                self._identities[name] = made["device"], made["inode"]
+        for name in list(self._identities)[:1]:
+            try:
+                self._keepers[name].ask("check.hide")
+            except HostError:
+                self._drop()
+
+    def _on_hosts(self, parts: Parts, step: Callable[[], None]) -> None:
+        """Run a part on the hosts that answer; where one fails, run the rest of it on the others."""
+        while len(self._keepers) > 1:
+            pool = HostPool(self._keepers, str(PurePosixPath(self._directory, self._name)), self._patience)
+            try:
+                with pool:
+                    parts.on(pool, list(self._keepers))
+                    step()
+                self._patience = pool.known_patience
+                return
+            except HostError:
+                self._drop()
+        if not self._ending.early:
+            self._end_early("fewer than two hosts answer")
+
+    def _drop(self) -> None:
+        """Leave out the hosts that failed, and end what actors on the others may hold."""
+        for name, keeper in list(self._keepers.items()):
+            if keeper.failed:
+                trouble = anonymous_text(str(keeper.failed).removeprefix(f"{name}: "))
+                self._hosts[name] = replace(self._hosts[name], trouble=trouble)
+                del self._keepers[name]
+        for keeper in self._keepers.values():
+            try:
+                self._keep_stuck(keeper, keeper.ask("check.end", ANSWER_S)["stuck"])
+            except HostError:
+                self._drop()
+                return
+
+    def _keep_stuck(self, keeper: HostKeeper, stuck: Sequence[tuple[int, str]]) -> None:
+        for pid, where in stuck:
+            self._found.keep(Stuck(pid, f"{where} on {keeper.name}"))
+
+    def _end_early(self, why: str) -> None:
+        self._ending = replace(self._ending, early=why)
+
+    def _clean(self) -> None:
+        """End the actors everywhere, and remove the folder through the first host that still answers.
+
+        A host may be at work on what was asked before an interruption: it does this after it.
+        """
+        path = str(PurePosixPath(self._directory, self._name))
+        where = next(iter(self._identities), "")
+        why = "no host answers that could remove it" if where else ""
+        try:
+            for keeper in self._keepers.values():
+                with self._noting(keeper):
+                    self._keep_stuck(keeper, keeper.ask_last("check.end", "stuck")["stuck"])
+            for name, keeper in self._keepers.items():
+                device, inode = self._identities.get(name, (0, 0))
+                with self._noting(keeper):
+                    why = keeper.ask_last("check.remove", "why", path=path, device=device, inode=inode)["why"]
+                    where = name
+                    break
+        except KeyboardInterrupt:
+            why = "interrupted"
+        if why:
+            left = anonymous_text(f"{where}:{path} ({why})")
+            self._ending = replace(self._ending, left_behind=[left])
+            complain(f"{where}:{path}: left behind, for it could not be removed ({why}); remove it by hand")
+
+    @contextmanager
+    def _noting(self, keeper: HostKeeper) -> Iterator[None]:
+        """Do something with a host; where it fails, it is asked nothing more."""
+        try:
+            yield
+        except HostError as error:
+            keeper.failed = error
