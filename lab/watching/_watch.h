@@ -154,6 +154,8 @@ uint32_t stack_of(void *caller, void *frame);
 uint32_t stack_of_access(void *at, void *frame);
 uint32_t intern(uint64_t hash, int *is_new);
 uint32_t stack_known(uint64_t hash);
+enum { TRACEBACK = -4711 }; /* a descriptor that there cannot be */
+void take_traceback(const char *from, size_t size);
 void write_frames(const char *language, uint32_t id, char *line, int head, int length);
 static inline uint64_t mixed(uint64_t hash, uint64_t value) { return ((hash ^ value) * 0x9e3779b97f4a7c15u) ^ (hash >> 29); }
 
