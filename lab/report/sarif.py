@@ -12,10 +12,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from lab.records import Document, Watch, WatchedCall, WatchFinding
+from lab.records import Document, Watch, WatchedCall, WatchFinding, groups_of
 
 from .format import plural
-from .text.watch import CAUSES
+from .text.watch import CAUSES, replays_of
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 MANUAL = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html"
@@ -28,6 +28,8 @@ def sarif(document: Document) -> bytes:
     if not isinstance(document, Watch):
         raise TypeError(f"{type(document).__name__}: nothing was watched")
     causes = list(dict.fromkeys(found.cause for found in document.findings))
+    faults = [group for group in groups_of(document.findings) if not group[0].note]
+    again = {id(each): list(replays_of(document.replayed, k)) for k, its in enumerate(faults, 1) for each in its[:1]}
     run = {
         "tool": {
             "driver": {
@@ -47,7 +49,9 @@ def sarif(document: Document) -> bytes:
                 ],
             }
         ],
-        "results": [_result(found, causes, found in document.faults) for found in document.findings],
+        "results": [
+            _result(found, causes, found in document.faults, again.get(id(found), [])) for found in document.findings
+        ],
         "columnKind": "unicodeCodePoints",
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
@@ -88,7 +92,7 @@ def _identifier(cause: str) -> str:
     return f"lock/{cause.replace(' ', '-')}"
 
 
-def _result(found: WatchFinding, causes: Sequence[str], is_fault: bool) -> dict[str, Any]:
+def _result(found: WatchFinding, causes: Sequence[str], is_fault: bool, replayed: Sequence[str]) -> dict[str, Any]:
     placed = [call for call in found.calls if call.source]
     main = placed[-1] if placed else None
     others = (
@@ -100,7 +104,7 @@ def _result(found: WatchFinding, causes: Sequence[str], is_fault: bool) -> dict[
         "ruleId": _identifier(found.cause),
         "ruleIndex": causes.index(found.cause),
         "level": "error" if is_fault else "note",
-        "message": {"text": _message(found)},
+        "message": {"text": "".join([_message(found), *(f" Replayed {each}." for each in replayed)])},
         "locations": [_location(main)] if main else [],
         "relatedLocations": [{"id": number, **_location(call, told=True)} for number, call in enumerate(others, 1)],
         "partialFingerprints": {FINGERPRINT: _fingerprint(found)},

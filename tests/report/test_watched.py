@@ -15,6 +15,8 @@ import pytest
 from lab.records import (
     Holds,
     Outcome,
+    Replayed,
+    ReplayedOrder,
     Request,
     Watch,
     WatchedCall,
@@ -231,6 +233,24 @@ def test_a_trace_has_the_threads_the_holds_and_the_faults() -> None:
 def test_another_document_is_refused(render_it: Any) -> None:
     with pytest.raises(TypeError, match="nothing was watched"):
         render_it(run_of(CLEAN))
+
+
+def test_what_became_of_a_replayed_fault_stands_at_that_fault_alone() -> None:
+    orders = (
+        ReplayedOrder("bank.c:3 main", "bank.c:9 main", damage=[]),
+        ReplayedOrder("bank.c:9 main", "", damage=["a"]),
+    )
+    run = replace(watched(finding("no lock"), finding("two let in", "b.bin")), replayed=Replayed(2, *orders))
+    told = [
+        "as it was seen, first bank.c:3 main: the file is right",
+        "in the other order, first bank.c:9 main: DAMAGE: a",
+    ]
+    results = json.loads(sarif(run))["runs"][0]["results"]
+    first, second = [sum(each in result["message"]["text"] for each in told) for result in results]
+    sections = watch_page(run).decode().split("<section ")
+    assert [first, second] == [0, 2]
+    assert [sum(each in part for each in told) for part in sections if "finding-" in part] == [0, 2]
+    assert "replayed" not in watch_page(replace(run, replayed=None)).decode()
 
 
 @pytest.mark.parametrize(("strict", "code"), [(False, 0), (True, 1)])

@@ -13,7 +13,7 @@ from typing import Any
 from lab.analysis.watched import END
 from lab.records import Document, Watch, WatchFinding, WatchStep, groups_of
 from lab.report.format import Style, duration, plural
-from lab.report.text.watch import CAUSES, limits, locks_table, seen, verdict
+from lab.report.text.watch import CAUSES, limits, locks_table, replays_of, seen, verdict
 
 from .build import UNSAFE, lengths, steps, template_text, without_paths
 
@@ -64,7 +64,8 @@ def _sections(groups: Sequence[Sequence[WatchFinding]], run: Watch) -> Iterator[
     colours = {pid: place % 8 for pid, place in _places(run).items()}
     for place, group in enumerate(groups):
         number += not group[0].note
-        yield _section(group, f"{number}" if not group[0].note else "note", place, colours)
+        again = [] if group[0].note else list(replays_of(run.replayed, number))
+        yield _section(group, f"{number}" if not group[0].note else "note", place, colours, again)
     if run.locked:
         yield _locks(run)
 
@@ -74,7 +75,9 @@ def _places(run: Watch) -> dict[int, int]:
     return {each.pid: place for place, each in reversed(list(enumerate(run.timeline.processes)))}
 
 
-def _section(group: Sequence[WatchFinding], mark: str, place: int, colours: dict[int, int]) -> str:
+def _section(
+    group: Sequence[WatchFinding], mark: str, place: int, colours: dict[int, int], replayed: Sequence[str]
+) -> str:
     first, cause = group[0], CAUSES[group[0].cause]
     count = plural(sum(each.count for each in group), "time")
     title = f"{cause.title}: {first.file.rsplit('/', 1)[-1]}, {count}"
@@ -84,6 +87,7 @@ def _section(group: Sequence[WatchFinding], mark: str, place: int, colours: dict
         "so": first.reasons,
         "cure": [cause.cure] if cause.cure else [],
         "also at": list(others),
+        "replayed": replayed,
         "if it is meant": [f"--suppress '{first.suppress}'"] if first.suppress else [],
     }
     terms = "".join(

@@ -190,8 +190,8 @@ def causes_of(
     number = 0
     for group in groups_of(findings):
         number += not group[0].note
-        is_replayed = replayed and replayed.fault == number and not group[0].note
-        yield "\n".join([_cause(group, number, full=full), *(_replayed(replayed) if replayed and is_replayed else [])])
+        again = replays_of(replayed, number) if not group[0].note else []
+        yield "\n".join([_cause(group, number, full=full), *(wrapped(each, f"{INDENT} replayed ") for each in again)])
 
 
 def brief(faults: Sequence[WatchFinding]) -> Iterator[str]:
@@ -256,8 +256,10 @@ def _cause(group: Sequence[WatchFinding], number: int, *, full: bool) -> str:
     return "\n".join(lines)
 
 
-def _replayed(replayed: Replayed) -> Iterator[str]:
-    """Yield what became of the file in both orders."""
+def replays_of(replayed: Replayed | None, fault: int) -> Iterator[str]:
+    """Yield what became of the file in both orders, where the fault of this number was replayed."""
+    if replayed is None or replayed.fault != fault:
+        return
     orders = (("as it was seen", replayed.seen), ("in the other order", replayed.other))
     for name, order in orders:
         if order is None:
@@ -266,7 +268,7 @@ def _replayed(replayed: Replayed) -> Iterator[str]:
         if not sentence and name == orders[1][0] and replayed.same_bytes is not None:
             sentence = f"the file is left with {'the same' if replayed.same_bytes else 'OTHER'} bytes"
         if sentence:
-            yield wrapped(f"{name}, first {order.first}: {sentence}", f"{INDENT} replayed ")
+            yield f"{name}, first {order.first}: {sentence}"
 
 
 def _left(order: ReplayedOrder) -> str:
