@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,7 +54,10 @@ class Places:
     def place(self, event: Event) -> str:
         """Return the innermost frame whose source line is known, else the innermost; empty where there is no stack."""
         frames = self.frames(event)
-        return str(next((frame for frame in frames if frame.line), frames[0])) if frames else ""
+        root = _root_of_go(frames)
+        lines = [frame for frame in frames if frame.line]
+        own = [frame for frame in lines if not root or not frame.path.startswith(root)]
+        return str([*own, *lines, *frames][0]) if frames else ""
 
     def source(self, event: Event) -> tuple[str, int]:
         """Return the innermost source line in the project: its path from the project's root; "" and 0 where none is."""
@@ -70,6 +73,15 @@ def project_root() -> Path:
     """Return the nearest folder with .git, from the current one upwards, else the current one."""
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+
+
+CALLS_OF_GO = ("runtime/internal/syscall.Syscall6", "internal/runtime/syscall.Syscall6")  # since 1.23 the second
+
+
+def _root_of_go(frames: Sequence[Frame]) -> str:
+    """Return where the standard library of Go is, through which its programs make every call; empty for others."""
+    at = frames[0].path if frames and frames[0].function.endswith(CALLS_OF_GO) else ""
+    return at.partition("/runtime/")[0].removesuffix("/internal") + "/" if at else ""
 
 
 LIBRARY = (f"{os.sep}lib{os.sep}python", f"{os.sep}site-packages{os.sep}", "<frozen ")

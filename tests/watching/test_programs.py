@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from lab.analysis.watched import Event, EventList, History, Image, Kind, WatchedProcess
+from lab.watching.symbols import Places
 from tests.helpers import run_lab
 from tests.needs import need, need_program, require
 
@@ -167,3 +169,30 @@ def test_a_java_program_is_told_its_own_lines(tmp_path: Path) -> None:
         "Adds.java:15 Adds.main", "Adds.java:10 Adds.look", "Adds.java:18 Adds.main",
     ]  # fmt: skip
     assert run_lab("watch", "--", *java, cwd=tmp_path).returncode == 0
+
+
+GO, NEW_GO = "/usr/lib/go-1.19/src", "/opt/go/src"
+OWN = ("/home/me/main.go", 28, "main.lock")
+
+
+@pytest.mark.parametrize(
+    ("frames", "place"),
+    [
+        ([(f"{GO}/runtime/internal/syscall/asm_linux_amd64.s", 35, "runtime/internal/syscall.Syscall6"),
+          (f"{GO}/os/file.go", 9, "os.(*File).Close"), OWN, (f"{GO}/runtime/proc.go", 250, "runtime.main")],
+         "main.go:28 main.lock"),
+        ([(f"{NEW_GO}/internal/runtime/syscall/asm_linux_amd64.s", 35, "internal/runtime/syscall.Syscall6"),
+          (f"{NEW_GO}/os/file.go", 9, "os.(*File).Close"), OWN], "main.go:28 main.lock"),
+        ([(f"{GO}/runtime/internal/syscall/asm_linux_amd64.s", 35, "runtime/internal/syscall.Syscall6")],
+         "asm_linux_amd64.s:35 runtime/internal/syscall.Syscall6"),
+        ([("", 0, "fcntl"), ("/usr/lib/mine.c", 7, "work")], "mine.c:7 work"),
+        ([("", 0, "fcntl"), ("", 0, "main")], "fcntl"),
+        ([("sun/nio/ch/FileChannelImpl.java", 8, "FileChannelImpl.lock"), ("Adds.java", 15, "Adds.main")],
+         "Adds.java:15 Adds.main"),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_the_place_of_a_call_is_in_the_program_itself(frames: list[tuple[str, int, str]], place: str) -> None:
+    history = History([WatchedProcess(1, 1, 0)], [], [Image(0, interpreted={1: frames})], EventList(), [])
+    call = Event(1, 0, Kind.CLOSE, 0, 0, 0, 3, 0, 0, 0, 1, 1, (0, 1), 1)
+    assert Places(history).place(call) == place
