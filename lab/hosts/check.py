@@ -91,7 +91,7 @@ class _HostsCheck:
         self._keepers = {name: HostKeeper(name, link, ANSWER_S) for name, link in survey.links.items()}
         self._enter()
         parts = Parts(self._request, self._options, self._found.keep, self._begin)
-        steps: Sequence[Callable[[], None]] = (parts.probe, parts.take_turns)
+        steps: Sequence[Callable[[], None]] = (parts.probe, parts.take_turns, parts.perform_rules, parts.draw)
         for step in steps:
             self._on_hosts(parts, step)
 
