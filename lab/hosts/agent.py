@@ -2,7 +2,8 @@
 
 The agent touches no file under test and forks nothing that goes on as Python. It starts the keeper, a fresh process
 with one thread, which does both and is the only one that may hang. Where execnet starts the agent, the lab itself comes
-with the first message, as a zip archive that is kept in memory: nothing is installed, and nothing is left.
+with the first message, as a zip archive that is kept in memory: nothing is installed, and nothing is left. On the
+machine that it comes from, the message names its folder instead.
 `lab.hosts.gateways` sends the text of this module, so it imports the standard library alone.
 
 From there come ("ping",), ("ask", text), ("look",), ("interrupt",), ("ticket", worker, number) and ("end",); back go
@@ -123,11 +124,13 @@ class Keeper:
             return "", ""
 
 
-def keeper_of(archive: bytes) -> Keeper:
-    """Start a keeper with the lab in this zip archive."""
+def keeper_of(lab: bytes | str) -> Keeper:
+    """Start a keeper with the lab in this zip archive, or in this folder."""
+    if isinstance(lab, str):
+        return Keeper(lab)
     code = os.memfd_create("lab", 0)
     with os.fdopen(code, "wb") as file:
-        file.write(archive)
+        file.write(lab)
         file.flush()
         return Keeper(f"/proc/self/fd/{code}", [code])
 

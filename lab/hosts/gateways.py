@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 """The name of a host that is this machine, without ssh; local:1 and local:2 are two of them."""
 
+LAB = Path(__file__).parents[1]
 LEAST_PYTHON = (3, 11)
 GONE_S = 2.0
 """An agent that is told to end has ended within this time, or its ssh is killed."""
@@ -74,9 +75,9 @@ class HostName(NamedTuple):
 class Channel:
     """An execnet channel to an agent, as a `Transport`."""
 
-    def __init__(self, gateway: execnet.Gateway, archive: bytes) -> None:
+    def __init__(self, gateway: execnet.Gateway, code: bytes | str) -> None:
         self._channel = gateway.remote_exec(agent)
-        self._channel.send(archive)
+        self._channel.send(code)
 
     def listen(self, hear: Callable[[tuple[Any, ...]], None]) -> None:
         """Call this for each message that comes, in a thread of execnet's own; the last is ("closed",)."""
@@ -97,17 +98,20 @@ def gateways(
     """
     import execnet
 
-    archive = packed()
+    is_here = [name.address == LOCAL and not python for name in names]
+    archive = b"" if all(is_here) else packed()
     found: dict[str, Channel | str] = {}
     groups = [execnet.Group() for _ in names]
     answers: queue.SimpleQueue[tuple[HostName, Channel | str]] = queue.SimpleQueue()
 
-    def connect(name: HostName, group: execnet.Group) -> None:
-        answers.put((name, _opened(name, group, name.gateway(python, ssh_config), archive)))
+    def connect(name: HostName, group: execnet.Group, code: bytes | str) -> None:
+        answers.put((name, _opened(name, group, name.gateway(python, ssh_config), code)))
 
     with Descendants():
-        for name, group in zip(names, groups, strict=True):
-            threading.Thread(target=connect, args=(name, group), daemon=True).start()
+        for name, group, here in zip(names, groups, is_here, strict=True):
+            # This very Python has compiled this very lab already: 64 hosts on one machine would do it once more each.
+            code = str(LAB.parent) if here else archive
+            threading.Thread(target=connect, args=(name, group, code), daemon=True).start()
         deadline = time.monotonic() + timeout_s
         for _ in names:
             try:
@@ -124,8 +128,8 @@ def gateways(
                     group.terminate(timeout=GONE_S)
 
 
-def _opened(name: HostName, group: execnet.Group, gateway: str, archive: bytes) -> Channel | str:
-    """Return the channel to the agent of a host, or why there is none."""
+def _opened(name: HostName, group: execnet.Group, gateway: str, code: bytes | str) -> Channel | str:
+    """Return the channel to the agent of a host, or why there is none; `code` is the lab, or the folder that has it."""
     from execnet.gateway_bootstrap import HostNotFound
 
     try:
@@ -134,7 +138,7 @@ def _opened(name: HostName, group: execnet.Group, gateway: str, archive: bytes) 
         if version[:2] < LEAST_PYTHON:
             at_least, has = (".".join(map(str, each)) for each in (LEAST_PYTHON, version))
             return f"Python {has} there, and the lab needs {at_least}; give --python PATH"
-        return Channel(opened, archive)
+        return Channel(opened, code)
     except HostNotFound:
         return f"ssh cannot connect without a question; try: {name.ssh} true"
     except (EOFError, OSError):
@@ -144,8 +148,7 @@ def _opened(name: HostName, group: execnet.Group, gateway: str, archive: bytes) 
 def packed() -> bytes:
     """Return the lab as a zip archive: what a keeper imports, without what was compiled here."""
     content = io.BytesIO()
-    root = Path(__file__).parents[1]
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(root.rglob("*.py")):
-            archive.write(path, Path("lab", path.relative_to(root)))
+        for path in sorted(LAB.rglob("*.py")):
+            archive.write(path, Path("lab", path.relative_to(LAB)))
     return content.getvalue()

@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from lab.errors import CannotRunError, ExitCode, UsageError
 from lab.host.environment import version as installed_version
 
 from .agent import Keeper, serve
+from .gateways import LAB
 
 ALIVE_S = 1.0
 SILENT_S = 10.0
@@ -40,7 +40,6 @@ REST_S, LONG_REST_S, IDLE_S = 0.001, 0.005, 0.2
 START_S, END_S = 60.0, 5.0
 """MPI has started within this time, or there is an error, and has ended within that one, or is left as it is."""
 
-LAB = Path(__file__).parents[1]
 ENDED = ("closed",)
 INSTALL = "pip install 'lock-race-lab[mpi]'"
 HOW = "mpiexec -n 2 -hosts a,b lab hosts --mpi --dir DIR"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import json
 from dataclasses import FrozenInstanceError, replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,14 @@ def test_what_was_announced_and_what_stayed_away_is_as_expected_and_overlaps_onl
 ) -> None:
     case = replace(CASE, verdict=verdict, expected=expected, overlapping_holds=overlaps, allows_overlaps=allowed)
     assert case.as_expected is fine
+
+
+def test_each_name_of_the_records_is_found_where_a_type_checker_finds_it() -> None:
+    tree = ast.parse(Path(results.__file__).read_text())
+    said = {
+        alias.name: node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    del said["annotations"], said["import_module"]
+    assert said == results._PLACES
+    for name, module in said.items():
+        assert getattr(results, name) is getattr(import_module(f"lab.records.{module}"), name)
