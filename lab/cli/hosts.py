@@ -52,6 +52,12 @@ def add_hosts(group: Options) -> None:
     add("--hosts-file", type=file_name, metavar="FILE", help="a file with a host on each line; # begins a comment")
     add("--python", default="", metavar="PATH", help="the Python of the hosts, 3.11 or later (python3)")
     add("--ssh-config", type=file_name, metavar="FILE", help="of ssh, instead of ~/.ssh/config")
+    add(
+        "--rsh",
+        default="",
+        metavar="COMMAND",
+        help="what runs a command on a host, in place of ssh; {} is the host: 'kubectl exec -i {} --'",
+    )
     add("--mpi", action="store_true", help="the hosts are those on which mpiexec or srun started this command")
 
 
@@ -60,11 +66,11 @@ def reach_of(arguments: argparse.Namespace) -> Reach | None:
 
     With --mpi only the first rank returns. Raises UsageError for what is no host, and for a file that cannot be read.
     """
+    from lab.errors import UsageError
+
     texts = list(dict.fromkeys([*arguments.hosts, *_listed(arguments.hosts_file)]))
     if arguments.mpi:
-        from lab.errors import UsageError
-
-        if texts or arguments.python or arguments.ssh_config:
+        if texts or arguments.python or arguments.ssh_config or arguments.rsh:
             raise UsageError("--mpi: the launcher chose the hosts and their Python; leave out what names them")
         from lab.hosts.links import Reach
         from lab.hosts.mpi import join
@@ -75,7 +81,12 @@ def reach_of(arguments: argparse.Namespace) -> Reach | None:
     from lab.hosts.gateways import HostName
     from lab.hosts.links import Reach
 
-    return Reach(tuple(HostName.read(text) for text in texts), arguments.python, str(arguments.ssh_config or ""))
+    ssh_config = str(arguments.ssh_config or "")
+    if arguments.rsh and ssh_config:
+        raise UsageError("--rsh: a command in place of ssh reads no --ssh-config; leave one of them out")
+    if "//" in arguments.rsh:  # execnet separates the parts of a specification so
+        raise UsageError(f"--rsh {arguments.rsh}: cannot have two slashes in a row; put the command into a script")
+    return Reach(tuple(HostName.read(text) for text in texts), arguments.python, ssh_config, arguments.rsh)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -99,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         directory=str(arguments.dir),
         python=reach.python,
         ssh_config=reach.ssh_config,
+        rsh=reach.rsh,
         mpi=reach.mpi is not None,
         timeout_s=arguments.timeout,
     )

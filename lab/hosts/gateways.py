@@ -31,8 +31,20 @@ LOCAL = "local"
 
 LAB = Path(__file__).parents[1]
 LEAST_PYTHON = (3, 11)
+HERE = "{}"
 GONE_S = 2.0
 """An agent that is told to end has ended within this time, or its ssh is killed."""
+
+
+class Way(NamedTuple):
+    """How hosts are reached: the Python there, and the configuration of ssh, or the command to use in place of ssh.
+
+    In that command {} stands for the host; without it the host is added as the last word.
+    """
+
+    python: str = ""
+    ssh_config: str = ""
+    rsh: str = ""
 
 
 class HostName(NamedTuple):
@@ -62,14 +74,23 @@ class HostName(NamedTuple):
             raise UsageError(f"{text!r} is no host; give it as host, user@host or user@host:port")
         return cls(text, found[1].replace("[", "").replace("]", ""), found[2] or "")
 
-    def gateway(self, python: str, ssh_config: str) -> str:
+    def by_hand(self, rsh: str) -> str:
+        """Return the command that gets there by hand, as far as the word that is run there."""
+        if self.address == LOCAL:
+            return "env"
+        return (rsh.replace(HERE, self.address) if HERE in rsh else f"{rsh} {self.address}") if rsh else self.ssh
+
+    def gateway(self, way: Way) -> str:
         """Return execnet's specification of a gateway to it."""
         if self.address == LOCAL:
-            return f"popen//python={python or sys.executable}"
+            return f"popen//python={way.python or sys.executable}"
+        if way.rsh:
+            return f"popen//python={self.by_hand(way.rsh)} {way.python or 'python3'}"
         port = f"-p {self.port} " if self.port else ""
-        config = f"//ssh_config={ssh_config}" if ssh_config else ""
+        config = f"//ssh_config={way.ssh_config}" if way.ssh_config else ""
         # No question can be answered here: a host that would ask for a password is one that cannot be reached.
-        return f"ssh=-o BatchMode=yes -o ConnectTimeout=10 {port}{self.address}//python={python or 'python3'}{config}"
+        ssh = "-o BatchMode=yes -o ConnectTimeout=10"
+        return f"ssh={ssh} {port}{self.address}//python={way.python or 'python3'}{config}"
 
 
 class Channel:
@@ -89,23 +110,21 @@ class Channel:
 
 
 @contextmanager
-def gateways(
-    names: Sequence[HostName], python: str, ssh_config: str, timeout_s: float
-) -> Iterator[dict[str, Channel | str]]:
+def gateways(names: Sequence[HostName], way: Way, timeout_s: float) -> Iterator[dict[str, Channel | str]]:
     """Connect to the hosts at once; yield the channel to the agent of each, by its label, or why there is none.
 
     At the end the agents and all that they started are gone.
     """
     import execnet
 
-    is_here = [name.address == LOCAL and not python for name in names]
+    is_here = [name.address == LOCAL and not way.python for name in names]
     archive = b"" if all(is_here) else packed()
     found: dict[str, Channel | str] = {}
     groups = [execnet.Group() for _ in names]
     answers: queue.SimpleQueue[tuple[HostName, Channel | str]] = queue.SimpleQueue()
 
     def connect(name: HostName, group: execnet.Group, code: bytes | str) -> None:
-        answers.put((name, _opened(name, group, name.gateway(python, ssh_config), code)))
+        answers.put((name, _opened(name, group, way, code)))
 
     with Descendants():
         for name, group, here in zip(names, groups, is_here, strict=True):
@@ -128,12 +147,12 @@ def gateways(
                     group.terminate(timeout=GONE_S)
 
 
-def _opened(name: HostName, group: execnet.Group, gateway: str, code: bytes | str) -> Channel | str:
+def _opened(name: HostName, group: execnet.Group, way: Way, code: bytes | str) -> Channel | str:
     """Return the channel to the agent of a host, or why there is none; `code` is the lab, or the folder that has it."""
     from execnet.gateway_bootstrap import HostNotFound
 
     try:
-        opened = group.makegateway(gateway)
+        opened = group.makegateway(name.gateway(way))
         version = opened.remote_exec("import sys; channel.send(tuple(sys.version_info[:3]))").receive()
         if version[:2] < LEAST_PYTHON:
             at_least, has = (".".join(map(str, each)) for each in (LEAST_PYTHON, version))
@@ -142,7 +161,7 @@ def _opened(name: HostName, group: execnet.Group, gateway: str, code: bytes | st
     except HostNotFound:
         return f"ssh cannot connect without a question; try: {name.ssh} true"
     except (EOFError, OSError):
-        return f"no Python there under that name; give --python PATH, or try: {name.ssh}"
+        return f"no Python there under that name; give --python PATH, or try: {name.by_hand(way.rsh)}"
 
 
 def packed() -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.errors import CannotRunError
 
-from .gateways import HostName, gateways
+from .gateways import HostName, Way, gateways
 
 if TYPE_CHECKING:
     from .mpi import Ranks
@@ -27,11 +27,12 @@ TICKETS = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which hosts, and how they are reached: by ssh, with the Python there and the configuration of ssh, or by MPI."""
+    """Which hosts, and how they are reached: by ssh or a command in its place (`lab.hosts.gateways.Way`), or by MPI."""
 
     hosts: tuple[HostName, ...]
     python: str = ""
     ssh_config: str = ""
+    rsh: str = ""
     mpi: Ranks | None = None
     """The ranks that a launcher started; `hosts` is empty then."""
 
@@ -173,7 +174,7 @@ def connected(reach: Reach, timeout_s: float) -> Iterator[dict[str, Link | HostE
     opened: AbstractContextManager[Mapping[str, Transport | str]] = (
         reach.mpi.transports(timeout_s)
         if reach.mpi
-        else gateways(reach.hosts, reach.python, reach.ssh_config, timeout_s)
+        else gateways(reach.hosts, Way(reach.python, reach.ssh_config, reach.rsh), timeout_s)
     )
     with opened as transports:
         links = {

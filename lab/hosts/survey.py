@@ -38,6 +38,7 @@ def survey(options: HostsOptions, reach: Reach) -> Hosts:
             directory=anonymous_text(options.directory),
             python=anonymous_text(options.python),
             ssh_config=anonymous_text(options.ssh_config),
+            rsh=anonymous_text(options.rsh),
         ),
         hosts=list(asked.hosts.values()),
     )

@@ -19,6 +19,7 @@ class HostsOptions:
     directory: str
     python: str = ""
     ssh_config: str = ""
+    rsh: str = ""
     mpi: bool = False
     timeout_s: float = 10.0
 

@@ -81,6 +81,16 @@ def test_a_host_that_never_answers_is_given_up_after_the_timeout(tmp_path: Path)
     assert (code, hosts["a"]["trouble"], hosts["silent"]["trouble"]) == (3, "", f"no connection in {limit:g} s")
 
 
+def test_a_command_in_place_of_ssh_reaches_hosts_and_is_named_where_it_does_not(tmp_path: Path) -> None:
+    code, hosts, _ = surveyed("a,b", tmp_path, "--rsh", "env HOST={}", env={})
+    assert (code, [host["sees"] for host in hosts.values()]) == (0, [True, True])
+    code, hosts, _ = surveyed("a,b", tmp_path, "--rsh", "false {} --", env={})
+    assert (code, hosts["b"]["trouble"]) == (
+        3,
+        "no Python there under that name; give --python PATH, or try: false b --",
+    )
+
+
 def surveyed_soon(shared: str, path: str, timeout_s: float = 60.0) -> dict[str, Any]:
     """The document of hosts a and b, where what one wrote has half a second to be seen on the other."""
     os.environ["PATH"] = path
@@ -195,6 +205,14 @@ def test_what_is_no_name_of_a_host_is_refused(text: str) -> None:
     ("words", "why"),
     [
         (["--dir", "/nowhere"], "which hosts? Give them, as in lab hosts a,b --dir /mnt/share"),
+        (
+            ["a", "--dir", "/nowhere", "--rsh", "x", "--ssh-config", "y"],
+            "--rsh: a command in place of ssh reads no --ssh-config; leave one of them out",
+        ),
+        (
+            ["a", "--dir", "/nowhere", "--rsh", "docker -H ssh://{} exec"],
+            "--rsh docker -H ssh://{} exec: cannot have two slashes in a row; put the command into a script",
+        ),
         (["a", "--dir", "share"], "--dir share: give the whole path, as it is on the hosts"),
         (
             ["--hosts-file", "missing", "--dir", "/nowhere"],
