@@ -199,37 +199,43 @@ class Ranks:
     def __init__(self, mpi: Any, keeper: Keeper) -> None:
         self._mpi, self._keeper = mpi, keeper
         self._post = Post(mpi, range(1, mpi.COMM_WORLD.size))
-        self._receiving: threading.Thread | None = None
+        self._present: queue.SimpleQueue[tuple[int, str, str]] = queue.SimpleQueue()
+        self._found = {rank: _Rank(self._sender(rank)) for rank in self._post.ranks}
+        self._receiving = threading.Thread(target=self._receive, daemon=True)
+        self._receiving.start()
         self._ended = False
         atexit.register(self.end)
+
+    def _sender(self, rank: int) -> Callable[[tuple[Any, ...]], None]:
+        return lambda message: self._post.send(rank, message)
+
+    def _receive(self) -> None:
+        """Pass on what comes, until each rank has said its last or is gone."""
+        staying = set(self._post.ranks)
+        while staying:
+            rank, (kind, *rest) = self._post.receive()
+            if kind == "here":
+                self._present.put((rank, *rest))
+            elif kind == "bye":
+                staying.remove(rank)
+            else:
+                self._found[rank].hear((kind, *rest))
+            staying &= set(self._post.ranks)
 
     @contextmanager
     def transports(self, timeout_s: float) -> Iterator[dict[str, _Rank | str]]:
         """Yield the way to the agent of each host, by its name, or why there is none; at the end all agents end."""
-        own, found = _Own(), {rank: _Rank(self._sender(rank)) for rank in self._post.ranks}
-        came: queue.SimpleQueue[tuple[int, str, str]] = queue.SimpleQueue()
-
-        def pass_on() -> None:
-            with suppress(EOFError):
-                while self._post.ranks:
-                    rank, (kind, *rest) = self._post.receive()
-                    if kind == "here":
-                        came.put((rank, *rest))
-                    else:
-                        found[rank].hear((kind, *rest))
-
+        own = _Own()
         threading.Thread(target=serve, args=(own, self._keeper), daemon=True).start()
-        self._receiving = threading.Thread(target=pass_on, daemon=True)
-        self._receiving.start()
         present = {0: (self._mpi.Get_processor_name(), version())}
         deadline = time.monotonic() + timeout_s
-        while len(present) <= len(found):
+        while len(present) <= len(self._found):
             try:
-                rank, name, its = came.get(timeout=max(0.0, deadline - time.monotonic()))
+                rank, name, its = self._present.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break
             present[rank] = name, its
-        names = labels({rank: name for rank, (name, _) in present.items()}, len(found) + 1)
+        names = labels({rank: name for rank, (name, _) in present.items()}, len(self._found) + 1)
 
         def way(rank: int) -> _Rank | str:
             if rank not in present:
@@ -237,36 +243,35 @@ class Ranks:
             ours, its = present[0][1], present[rank][1]
             if its != ours:
                 return f"the lab there is {its}, and on {names[0]} it is {ours}; install the same one"
-            return found.get(rank, own.transport)
+            return self._found.get(rank, own.transport)
 
         try:
             yield {name: way(rank) for rank, name in names.items()}
         finally:
             self.end()
 
-    def _sender(self, rank: int) -> Callable[[tuple[Any, ...]], None]:
-        return lambda message: self._post.send(rank, message)
-
     def end(self) -> None:
         """Let all agents end, and MPI with them, unless a rank is gone: then its end would never come."""
         if self._ended:
             return
         self._ended = True
-        all_are_there = len(self._post.ranks) == self._mpi.COMM_WORLD.size - 1
+        self._to_all("end")
+        self._keeper.process.kill()
+        self._receiving.join(END_S)
+        all_are_here = not self._receiving.is_alive() and self._post.ranks == list(self._found)
+        self._to_all("finalize" if all_are_here else "exit")
+        if self._post.close(END_S) and all_are_here:
+            _end(self._mpi)
+
+    def _to_all(self, word: str) -> None:
         for rank in self._post.ranks:
             with suppress(OSError):
-                self._post.send(rank, ("end",))
-        self._keeper.process.kill()
-        gone = self._post.close(END_S)
-        if self._receiving:
-            self._receiving.join(END_S)
-        if gone and all_are_there:
-            _end(self._mpi)
+                self._post.send(rank, (word,))
 
 
 def _end(mpi: Any) -> None:
     def finalize() -> None:
-        with suppress(mpi.Exception):  # such as that a sign of life was not received
+        with suppress(mpi.Exception):
             mpi.Finalize()
 
     ending = threading.Thread(target=finalize, daemon=True)
@@ -304,11 +309,15 @@ def join() -> Ranks:
     post = Post(mpi, [0])
     post.send(0, ("here", mpi.Get_processor_name(), version()))
     serve(_Leader(post), keeper)
-    if not post.ranks:
-        raise SystemExit(ExitCode.FAILED)
-    if post.close(END_S):
+    with suppress(OSError):
+        post.send(0, ("bye",))
+    word = ""
+    while post.ranks and word not in ("finalize", "exit"):
+        _, (word, *_) = post.receive()
+    if word == "finalize" and post.close(END_S):
         _end(mpi)
-    raise SystemExit(0)
+        raise SystemExit(0)
+    os._exit(0 if word == "exit" else ExitCode.FAILED)  # what else happens at an end waits for the other ranks
 
 
 def _started() -> Any:

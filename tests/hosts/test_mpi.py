@@ -88,17 +88,19 @@ def test_a_rank_with_another_lab_is_named_and_the_rest_goes_on(tmp_path: Path) -
     assert second["trouble"].endswith("; install the same one")
 
 
-def with_a_rank_killed() -> None:
-    """Kill rank 1 and print what each host answers then, in the order of their ranks."""
-    vars(mpi)["SILENT_S"] = 3.0 * PATIENCE
+def with_a_rank_that_gets(number: int) -> None:
+    """Send rank 1 a signal, print what each host answers then, in the order of their ranks, and kill rank 1."""
+    vars(mpi)["SILENT_S"] = 2.0 * PATIENCE
     with connected(Reach((), mpi=join()), PATIENCE_S) as links:
         for link in links.values():
             assert isinstance(link, Link)
             link.ask("find", path="/", content="x" * 10**6, seconds=0)
             assert link.answer(PATIENCE_S) == {"found": False}
-        os.kill(keepers(os.environ[MARK])[1].ppid(), signal.SIGKILL)
+        rank = keepers(os.environ[MARK])[1].ppid()
+        os.kill(rank, number)
         said = [_answer(link) for link in links.values() if isinstance(link, Link)]
     print_text(json.dumps(said))
+    os.kill(rank, signal.SIGKILL)
 
 
 def _answer(link: Link) -> str:
@@ -109,18 +111,22 @@ def _answer(link: Link) -> str:
         return str(error)
 
 
+def program(number: int) -> list[object]:
+    code = f"from tests.hosts.test_mpi import with_a_rank_that_gets; with_a_rank_that_gets({number:d})"
+    return ["-n", 3, sys.executable, "-c", code]
+
+
 @pytest.mark.needs("mpi")
-@pytest.mark.parametrize("goes_on", [True, False])
-def test_a_rank_that_is_killed_is_named_where_the_launcher_lets_the_first_one_live(*, goes_on: bool) -> None:
-    code = "from tests.hosts.test_mpi import with_a_rank_killed; with_a_rank_killed()"
-    options = ["-disable-auto-cleanup"] if goes_on else []
-    ended = launched(*options, "-n", 3, sys.executable, "-c", code)
-    assert ended.returncode == signal.SIGKILL
-    first = ended.stdout.splitlines()[:1] if goes_on else []
-    name = f"{os.uname().nodename}:1"
-    assert [json.loads(line) for line in first] == (
-        [["{}", f"{name}: the connection is gone", "{}"]] if goes_on else []
-    )
+def test_a_rank_that_falls_silent_is_named_and_the_others_go_on() -> None:
+    ended = launched(*program(signal.SIGSTOP))
+    said = ["{}", f"{os.uname().nodename}:1: the connection is gone", "{}"]
+    assert json.dumps(said) in ended.stdout.splitlines()
+
+
+@pytest.mark.needs("mpi")
+def test_no_keeper_is_left_where_a_rank_is_killed() -> None:
+    """The launcher kills the others, at once or after a while."""
+    assert launched(*program(signal.SIGKILL)).returncode == signal.SIGKILL
 
 
 @pytest.mark.needs("mpi")
