@@ -238,7 +238,7 @@ def check_hosts(arguments: argparse.Namespace) -> None:
     from lab.errors import UsageError
 
     if not over_hosts(arguments):
-        for name in ("no_tickets", "leak_on", "python", "ssh_config"):
+        for name in ("no_tickets", "leak_on", "python", "ssh_config", "rsh"):
             if getattr(arguments, name):
                 raise UsageError(f"--{name.replace('_', '-')}: belongs to --hosts; add it, or leave it out")
         return

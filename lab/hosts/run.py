@@ -61,6 +61,8 @@ def run_over(
             hosts=[host.name for host in hosts],
             python=anonymous_text(reach.python),
             ssh_config=anonymous_text(reach.ssh_config),
+            rsh=anonymous_text(reach.rsh),
+            mpi=reach.mpi is not None,
         ),
         cases=rows,
         hosts=hosts,

@@ -110,8 +110,8 @@ class Options:
     break and did not went on with trials of more rounds; the case's `rounds` are those of the last. `files` are the
     paths of the scenarios that are neither built in nor installed, by their names. With `watch` the calls of a program
     were recorded and judged, without the accesses that `suppress` covers and the causes to `ignore`. Over several
-    `hosts`, reached with their `python` and the `ssh_config`, the holds drew `tickets`, and with `leak_on` the lock of
-    these hosts alone granted falsely.
+    `hosts`, reached with their `python` and the `ssh_config`, by the command `rsh` or by `mpi`, the holds drew
+    `tickets`, and with `leak_on` the lock of these hosts alone granted falsely.
     """
 
     scenarios: list[str]
@@ -145,6 +145,8 @@ class Options:
     hosts: list[str] = field(default_factory=list)
     python: str = ""
     ssh_config: str = ""
+    rsh: str = ""
+    mpi: bool = False
     tickets: bool = True
     leak_on: list[str] = field(default_factory=list)
 

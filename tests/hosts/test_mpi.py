@@ -68,6 +68,21 @@ def test_ranks_are_hosts_and_the_first_tells_of_all(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+LEAKS = ["--lock", "fcntl", "--leak", "1", "--rounds", "40", "--trials", "1"]
+RACE = ["race", "--mpi", "counter", *LEAKS, "--no-save", "--dir"]
+PROBE = ["check", "--mpi", "--only", "probe", "--no-save"]
+
+
+@pytest.mark.needs("mpi")
+@pytest.mark.parametrize(("words", "code", "verdict"), [(RACE, 1, "damaged"), (PROBE, 0, "safe")])
+def test_ranks_race_and_check(tmp_path: Path, words: list[str], code: int, verdict: str) -> None:
+    ended = launched("-n", 2, *LAB, *words, tmp_path, "--json", "-")
+    found = json.loads(ended.stdout)
+    assert (ended.returncode, len(found["hosts"])) == (code, 2), ended.stderr
+    assert {each["verdict"] for each in found["cases" if code else "guarantees"]} == {verdict}
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.needs("mpi")
 def test_wrong_usage_on_the_first_rank_ends_the_others(tmp_path: Path) -> None:
     ended = launched("-n", 2, *LAB, "hosts", "--mpi", "--dir", "share")

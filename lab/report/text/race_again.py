@@ -142,11 +142,12 @@ def _how(case: Case, options: Options) -> Iterator[list[str]]:
     """Yield how it is raced, each option with its value, where the user chose it."""
     usual = anonymous_text(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - the default of --dir
     yield from (["--dir", each] for each in options.directories or [options.directory] if each != usual)
-    if options.hosts:
+    if options.mpi:
+        yield ["--mpi"]
+    elif options.hosts:
         yield ["--hosts", ",".join(options.hosts)]
-        yield from (
-            [name, each] for name, each in (("--python", options.python), ("--ssh-config", options.ssh_config)) if each
-        )
+        reached = {"--python": options.python, "--ssh-config": options.ssh_config, "--rsh": options.rsh}
+        yield from ([name, each] for name, each in reached.items() if each)
     yield ["--workers", str(case.workers - case.programs if case.programs < case.workers else case.workers)]
     yield ["--seed", str(options.seed)]
     chosen = {
