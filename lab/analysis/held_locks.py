@@ -51,8 +51,11 @@ class HeldLocks:
         self._clocks = Clocks()
         self._findings: dict[Hashable, Finding] = {}
         self._uses: dict[tuple[int, str], Use] = defaultdict(Use)
-        self._described: dict[tuple[int, int], Description] = {}
+        self._described: dict[int, dict[int, Description]] = defaultdict(dict)
+        """What the descriptors of each process refer to, by their numbers."""
         self._held: dict[Hashable, dict[tuple[str, int], list[Hold]]] = defaultdict(lambda: defaultdict(list))
+        self._lock_files_held: dict[Hashable, None] = {}
+        """Those of the owners that are names of lock files, whoever made them."""
         self._lost: dict[int, list[Lost]] = defaultdict(list)
         self._kinds: dict[int, dict[str, dict[int, Event]]] = defaultdict(lambda: defaultdict(dict))
         """The first request of each process for a lock on a file, by its kind."""
@@ -93,22 +96,19 @@ class HeldLocks:
             self._clocks.learn(event.process, event.other)
         inherited = self._inherited_by[event.stack[0]]
         earlier = event._replace(time=UNKNOWN)  # they were closed before the program's first call
-        for process, fd in list(self._described):
-            if process == event.process and fd not in inherited:
-                self._forget(earlier, fd)
+        for fd in self._described[event.process].keys() - inherited:
+            self._forget(earlier, fd)
 
     def _inherited(self, event: Event) -> None:
-        if (event.process, event.fd) not in self._described:
-            parent = self._history.processes[event.process].parent
-            shared = next(
-                (its for (process, fd), its in self._described.items()
-                 if fd == event.fd and its.file == event.file and self._history.processes[process].pid == parent),
-                None,
-            )  # fmt: skip
+        if event.fd not in self._described[event.process]:
+            processes = self._history.processes
+            parent = processes[event.process].parent
+            theirs = (its.get(event.fd) for process, its in self._described.items() if processes[process].pid == parent)
+            shared = next((its for its in theirs if its and its.file == event.file), None)
             self._describe(event, shared or Description(event.file))
         self._executed.add((event.process, event.fd))
         for number, (description, closed, hold) in enumerate(self._kept):
-            if description is self._described[event.process, event.fd]:
+            if description is self._described[event.process][event.fd]:
                 self._found("kept by a child", event.file, hold.event, closed, event)
                 del self._kept[number]
                 break
@@ -123,10 +123,9 @@ class HeldLocks:
             return
         self._parent[event.process] = event.other
         self._clocks.learn(event.process, event.other)
-        for (process, fd), description in list(self._described.items()):
-            if process == event.other:
-                self._described[event.process, fd] = description
-                description.holders.add((event.process, fd))
+        for fd, description in self._described[event.other].items():
+            self._described[event.process][fd] = description
+            description.holders.add((event.process, fd))
         for holds in self._held[("process", event.other)].values():
             self._lost[event.process] += [Lost("not inherited by a fork", hold, event) for hold in holds]
 
@@ -152,19 +151,18 @@ class HeldLocks:
             for hold in holds:
                 self._release(event, way, file, hold)
             holds.clear()
-        for process, fd in list(self._described):
-            if process == event.process:
-                self._forget(event, fd)
+        for fd in list(self._described[event.process]):
+            self._forget(event, fd)
 
     # -- Descriptors
 
     def _describe(self, event: Event, description: Description, fd: int | None = None) -> None:
-        key = event.process, event.fd if fd is None else fd
-        self._described[key] = description
-        description.holders.add(key)
+        fd = event.fd if fd is None else fd
+        self._described[event.process][fd] = description
+        description.holders.add((event.process, fd))
 
     def _dup(self, event: Event) -> None:
-        description = self._described.get((event.process, event.fd))
+        description = self._described[event.process].get(event.fd)
         if description is None:
             description = Description(event.file)
             self._describe(event, description)
@@ -180,7 +178,7 @@ class HeldLocks:
 
     def _forget(self, event: Event, fd: int) -> None:
         """A descriptor is closed: POSIX locks on its file go, others with the last descriptor of the description."""
-        description = self._described.pop((event.process, fd), None)
+        description = self._described[event.process].pop(fd, None)
         if description is None:
             return
         description.holders.discard((event.process, fd))
@@ -216,7 +214,7 @@ class HeldLocks:
     def _owner(self, event: Event) -> Hashable:
         if event.kind is Kind.POSIX:
             return "process", event.process
-        description = self._described.get((event.process, event.fd))
+        description = self._described[event.process].get(event.fd)
         if description is None:
             description = Description(event.file)
             self._describe(event, description)
@@ -315,6 +313,8 @@ class HeldLocks:
                 self._found("two let in", file, hold.event, event)
         self._clocks.acquire(event.process, self._where(way, file), start, end, exclusive=exclusive)
         self._held[owner][way, file].append(Hold(start, end, exclusive, event, stale=file in self._replaced))
+        if way == "lock file":
+            self._lock_files_held[owner] = None
         self._lost[event.process] = [
             lost for lost in self._lost[event.process]
             if lost.hold.event.file != file or not lost.hold.overlaps(start, end)
@@ -325,10 +325,8 @@ class HeldLocks:
         if exclusive and not hold.exclusive:
             self._found("converted", event.file, hold.event, event)
         elif exclusive == hold.exclusive and way == "range" and event.kind is Kind.POSIX:
-            other_file = self._described.get((event.process, event.fd)) is not self._described.get(
-                (event.process, hold.event.fd)
-            )
-            if other_file or event.thread != hold.event.thread:
+            its = self._described[event.process]
+            if its.get(event.fd) is not its.get(hold.event.fd) or event.thread != hold.event.thread:
                 self._found("locked twice", event.file, hold.event, event)
 
     def _conflicts(self, owner: Hashable, way: str, file: int, start: int, end: int, exclusive: bool) -> Iterator[Hold]:
@@ -386,13 +384,13 @@ class HeldLocks:
         self._end_process(gone)
 
     def _holds_of(self, process: int) -> Iterator[Hold]:
-        owners = [("process", process), *(its for (who, _), its in self._described.items() if who == process)]
-        for owner in dict.fromkeys(owners):
-            for holds in self._held.get(owner, {}).values():
-                yield from holds
-        for owner, places in self._held.items():
-            if isinstance(owner, tuple) and owner[0] == "name":
-                yield from (hold for holds in places.values() for hold in holds if hold.event.process == process)
+        for owner in dict.fromkeys([("process", process), *self._described[process].values()]):
+            if owner in self._held:
+                for holds in self._held[owner].values():
+                    yield from holds
+        for owner in self._lock_files_held:
+            for holds in self._held[owner].values():
+                yield from (hold for hold in holds if hold.event.process == process)
 
     def _wanted(self, event: Event, way: str, start: int, end: int, exclusive: bool) -> None:
         """Note which locks the process holds while it waits for another; one that only tries cannot hang."""

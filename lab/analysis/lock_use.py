@@ -241,7 +241,7 @@ class Judge(HeldLocks):
 
     def _append(self, event: Event) -> None:
         """Report a record that was appended in several pieces, with another process's bytes between them."""
-        description = self._described.get((event.process, event.fd))
+        description = self._described[event.process].get(event.fd)
         if description is None:
             return
         last = description.appended
@@ -285,13 +285,14 @@ class Judge(HeldLocks):
         if lost is not None and lost.cause == "dropped by a close" and lost.by.kind is Kind.CLOSE:
             self._found(lost.cause, event.file, lost.hold.event, lost.by, event)
         holds = list(self._holds_of(event.process))
+        here = [hold for hold in holds if hold.event.file == event.file]
         if stores:
-            self._stored(event, [hold for hold in holds if hold.event.file == event.file], holds)
+            self._stored(event, here, holds)
         if holds:
             self._settle(event, start, end, stores, holds)
-        if event.kind in LOADS and not any(hold.event.file == event.file for hold in holds):
+        if not here and event.kind in LOADS:
             self._locks_at.add(event, {hold.lock for hold in holds})
-        why = self._why_unordered(event, lost, holds, stores)
+        why = self._why_unordered(event, lost, here, holds, stores)
         if why != "no lock":
             self._why.add(event, why)
         if holds and self._history.level == "pages":
@@ -328,12 +329,13 @@ class Judge(HeldLocks):
                 hold.stale = False  # once a hold
                 self._found("locked a replaced file", event.file, hold.event, event)
 
-    def _why_unordered(self, event: Event, lost: Lost | None, holds: list[Hold], stores: bool) -> Cause:
+    def _why_unordered(
+        self, event: Event, lost: Lost | None, here: list[Hold], holds: list[Hold], stores: bool
+    ) -> Cause:
         if lost is not None:
             return lost.cause
         if event.kind is Kind.OPEN:
             return "emptied before the lock"
-        here = [hold for hold in holds if hold.event.file == event.file]
         if not here and (event.process, event.file) in self._refused:
             return "went on without the lock"
         if stores and here and not any(hold.exclusive for hold in holds):
