@@ -262,9 +262,13 @@ def replay(
     found: Found | None = None,
 ) -> Job[Replay]:
     """Perform the token's interleaving, of the scenario found where one is given. Raises as `reproduce` does."""
-    from lab.exploring.replay import reproduce
+    from lab.exploring.crash.script import VERSION
     from lab.records import ReplayOptions
 
+    if token.strip().startswith(f"{VERSION},"):
+        from lab.exploring.crash.replay import reproduce
+    else:
+        from lab.exploring.replay import reproduce
     options = ReplayOptions(token, times, str(dir), time_limit)
     return Job(1, lambda tell: reproduce(options, found))
 

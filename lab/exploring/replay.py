@@ -33,7 +33,7 @@ from .run import damage_records
 from .simplify import Repair, world_of
 from .token import AGAIN, Token, differs, read, scenario_of
 from .trace import trace
-from .worker import shape_of
+from .worker import Shape, shape_of
 from .world import End, World, damage_of, end_of, invariant_damage
 
 LOOK_AGAIN_S = 0.0005
@@ -204,9 +204,9 @@ class _Stage:
         return content == plan.final and seen and kinds == expected
 
 
-def check_backing(plan: Plan) -> None:
+def check_mapped(shape: Shape) -> None:
     """Raise CannotRunError for a scenario that shares its bytes in another way than a replay does."""
-    found, backing = plan.shape.found, find_backing(plan.shape.scenario.backing)
+    found, backing = shape.found, find_backing(shape.scenario.backing)
     if backing is not MAPPED:
         raise CannotRunError(
             f"scenario {found.name}: its backing is {backing.name}, a replay has {MAPPED.name}; race it"
@@ -228,7 +228,7 @@ def reproduce(options: ReplayOptions, found: Found | None = None) -> Replay:
     if difference := differs(token, steps):
         raise UsageError(f"the token does not fit scenario {world.shape.found.name}: {difference}; {AGAIN}")
     plan = plan_of(world, schedule)
-    check_backing(plan)
+    check_mapped(plan.shape)
     result, interrupted = Result(), False
     begun = RunStart()
     with workspace(Path(options.directory)) as folder:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 
 from lab.errors import UsageError
@@ -57,7 +57,7 @@ class Token:
             (VERSION, quote(self.scenario, safe="/:_-."), self.lock, f"{self.workers}x{self.rounds}", str(self.line),
              self.fingerprint, turns)
         )  # fmt: skip
-        return f"{said},{_digest(said, 4)}"
+        return f"{said},{digest(said, 4)}"
 
     @property
     def schedule(self) -> bytes:
@@ -71,7 +71,7 @@ def make(found: Found, lock: str, workers: int, rounds: int, line: int, steps: S
     taken = [step for step in steps if step.value != WAITS]
     for worker, group in groupby(taken, key=lambda step: step.worker):
         mine = list(group)
-        turns.append(Turn(worker, len(mine), _operations(mine)))
+        turns.append(Turn(worker, len(mine), operations_of(mine)))
     return Token(where(found), lock, workers, rounds, line, fingerprint(found), tuple(turns))
 
 
@@ -83,7 +83,7 @@ def read(text: str) -> Token:
             raise UsageError(f"the token is of version {parts[0]}, this lab reads {VERSION}; {AGAIN}")
         raise UsageError(f"{text[:20]!r} is no token: they begin with {VERSION},; {AGAIN}")
     said, _, checksum = text.strip().rpartition(",")
-    if len(parts) != FIELDS or checksum != _digest(said, 4):
+    if len(parts) != FIELDS or checksum != digest(said, 4):
         raise UsageError("the token was cut short or mistyped: its checksum does not fit; paste the whole of it")
     _, scenario, lock, shape, line, mark, turns, _ = parts
     try:
@@ -95,7 +95,19 @@ def read(text: str) -> Token:
         raise UsageError(f"the token says nothing sensible ({error}); {AGAIN}") from error
 
 
-def scenario_of(token: Token) -> Found:
+class OfScenario(Protocol):
+    """A token, of which the scenario and the fingerprint of its file are known."""
+
+    @property
+    def scenario(self) -> str:
+        """Return the name or the path."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the fingerprint."""
+
+
+def scenario_of(token: OfScenario) -> Found:
     """Return the scenario that the token was made of. Raises UsageError where it is gone, or has changed by now.
 
     A token may come from anywhere: the file that it names is run only where its text is that of the fingerprint.
@@ -114,7 +126,7 @@ def differs(token: Token, steps: Sequence[Step]) -> str:
     done = 0
     for turn in token.turns:
         mine = steps[done : done + turn.steps]
-        if len(mine) < turn.steps or _operations(mine) != turn.operations:
+        if len(mine) < turn.steps or operations_of(mine) != turn.operations:
             return f"from step {done + 1:,} on, worker {turn.worker} does other operations than when the token was made"
         done += turn.steps
     return ""
@@ -159,7 +171,7 @@ def _fingerprint(name: str, path: Path) -> str:
     except (OSError, UnicodeDecodeError):  # no file, or a compiled one
         lines = []
     code = [line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return _digest("\n".join([name, *code]), 8)
+    return digest("\n".join([name, *code]), 8)
 
 
 def _fingerprints(path: Path) -> set[str]:
@@ -188,9 +200,11 @@ def _class_names(node: Any, within: str) -> Iterator[str]:
             yield from _class_names(inner, within)
 
 
-def _operations(steps: Sequence[Step]) -> str:
-    return _digest(" ".join(f"{step.operation}{step.start}-{step.length}" for step in steps), 3)
+def operations_of(steps: Sequence[Step]) -> str:
+    """Return the fingerprint of the operations of these steps."""
+    return digest(" ".join(f"{step.operation}{step.start}-{step.length}" for step in steps), 3)
 
 
-def _digest(text: str, length: int) -> str:
+def digest(text: str, length: int) -> str:
+    """Return so many hexadecimal digits that change with the text."""
     return blake2b(text.encode(), digest_size=8).hexdigest()[:length]

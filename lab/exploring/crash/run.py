@@ -17,6 +17,7 @@ from lab.records import Damage as FoundDamage
 from lab.scenario import Found
 
 from .recovery import AGAIN, Kind
+from .script import make
 from .search import Failure, Search
 from .story import Cause, Story
 
@@ -181,5 +182,15 @@ def _with_failure(record: ExploredCase, asked: Asked, options: ExploreOptions, b
         steps=story.steps,
         reasons=story.reasons,
         shrunk=SmallestShape(shape.workers, shape.rounds, 0, 0),
+        token=_token(asked, broken, story),
         crashes=replace(crashes, cause=cause, needed=broken.failure.crashes),
     )
+
+
+def _token(asked: Asked, broken: Broken, story: Story) -> str | None:
+    """Return what `replay` performs; None where nobody recovers, since workers wait or raised."""
+    shape, unit = broken.search.world.shape, broken.search.disk.unit
+    if not broken.failure.recovery or (broken.failure.life and broken.failure.life.endless):
+        return None
+    crash = asked.kind, unit if asked.kind == "power" else 0
+    return str(make(asked.found, asked.lock, (shape.workers, shape.rounds, shape.line), crash, story.events))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from ctypes import sizeof
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -16,6 +17,7 @@ from lab.memory.struct_proxy import fields_of
 from lab.records import Step
 
 from .recovery import LONGEST, Choice
+from .script import Event, mark
 from .search import Failure, Recovery, Search, State
 
 Cause = Literal["without a crash", "half an update", "not durable", "out of order"]
@@ -32,14 +34,35 @@ class Moment(NamedTuple):
 
 
 class Stale(NamedTuple):
-    """A part of the file that is older on the disk than it was in memory: its name, and how it is there.
+    """A unit of the file that is older on the disk than it was in memory: as after step `number`.
 
-    `missing` is the first step whose store into it is not on the disk.
+    `missing` is the first step whose store is not on the disk.
     """
 
-    name: str
-    like: str
+    unit: int
+    number: int
     missing: int
+
+
+def unit_name(shape: Shape, unit: int, number: int) -> str:
+    """Return the fields of the file that lie in this unit; what a name that begins with _ lays out is left out."""
+    start, end = number * unit, min((number + 1) * unit, shape.layout.size)
+    names = [
+        each.name for each in fields_of(shape.memory)
+        if not each.name.startswith("_") and each.offset < end and start < each.offset + sizeof(each.kind)
+    ]  # fmt: skip
+    if len(names) == 1:
+        field = getattr(shape.memory, names[0])
+        if field.offset < start or field.offset + field.size > end:
+            return named(shape.memory, max(start, field.offset), min(end, field.offset + field.size)).name
+    return joined(names) if names else f"bytes {start}-{end - 1}"
+
+
+def what_is_old(old: Sequence[tuple[str, int]]) -> str:
+    """Return in words which parts of the file are old on the disk, each as after a step."""
+    text = "; ".join(f"{name} as {f'after step {number}' if number else 'at first'}" for name, number in old[:SHOWN])
+    more = f"; {len(old) - SHOWN} more are old" if len(old) > SHOWN else ""
+    return f"{text}{more}" if old else "all that was stored"
 
 
 @dataclass
@@ -53,6 +76,7 @@ class Story:
     def __post_init__(self) -> None:
         self.steps: list[Step] = []
         self.reasons: list[str] = []
+        self.events: list[Event] = []
         self._moments: list[Moment] = []
         self._node: Node = self.search.recoveries.behaviour(self.search.again).root
         self._unit = self.search.disk.unit
@@ -94,9 +118,11 @@ class Story:
                 victims.append(each)
                 node = world.at[each.worker]
                 self.steps.append(Step(each.worker, node.round, "killed", "", None, "free", 0, 0))
+                self.events.append(Event("k", each.worker))
                 world.set_state(each.at, each.content, each.locks)
             else:
                 self.steps.append(step_now(world, each.worker, turn_of(world, last, each.worker)))
+                self._count("x", each.worker)
             last = each.worker
             self._moments.append(Moment(len(self.steps), each.content))
         if not self.failure.recovery:
@@ -105,6 +131,14 @@ class Story:
             assert each.before is not None  # noqa: S101 - it was killed in a state
             node, behaviour = each.before.at[each.worker], world.behaviours[each.worker]
             self.reasons += self._in_the_middle(behaviour, each.worker, node, each.content, path.index(each))
+
+    def _count(self, kind: str, worker: int) -> None:
+        """Note one more step of a worker in the events."""
+        last = self.events[-1] if self.events else Event("")
+        mine = last.steps + 1 if (last.kind, last.worker) == (kind, worker) else 1
+        if mine > 1:
+            self.events.pop()
+        self.events.append(Event(kind, worker, mine, mark(self.steps[-mine:])))
 
     def _in_the_middle(
         self, behaviour: Behaviour, worker: int, node: Node, content: bytes, number: int
@@ -141,6 +175,7 @@ class Story:
         if self.search.kind == "kill":
             worker = self._shape.workers
             self.steps.append(Step(worker, self.steps[-1].round, "killed", "", None, "free", 0, 0))
+            self.events.append(Event("k", worker))
             return content
         chosen = self._chosen(chain)[number]
         left, disk = recovery.image.content, self.search.disk
@@ -150,9 +185,9 @@ class Story:
             left = disk.put(left, unit, data if data in each else present)
         stale = list(self._stale(left, content))
         self.reasons += self._of_stale(stale, left, content)
-        text = "; ".join(f"{each.name} {each.like}" for each in stale[:SHOWN])
-        more = f"; {len(stale) - SHOWN} more are old" if len(stale) > SHOWN else ""
-        self.steps.append(Step(-1, 0, "power", "", f"{text}{more}" if stale else "all that was stored", "free", 0, 0))
+        old = [(unit_name(self._shape, self._unit, each.unit), each.number) for each in stale]
+        self.steps.append(Step(-1, 0, "power", "", what_is_old(old), "free", 0, 0))
+        self.events.append(Event("p", old=tuple((each.unit, each.number) for each in stale)))
         return left
 
     def _chosen(self, chain: Sequence[Recovery]) -> list[dict[int, bytes]]:
@@ -179,26 +214,10 @@ class Story:
             place = slice(start, start + self._unit)
             if left[place] != content[place]:
                 moment = next(each for each in reversed(self._moments) if each.content[place] == left[place])
-                like = f"as after step {moment.number}" if moment.number else "as at first"
                 following = next(
                     each for each in self._moments if each.number > moment.number and each.content[place] != left[place]
                 )
-                yield Stale(self._name(start), like, following.number)
-
-    def _name(self, start: int) -> str:
-        """Return the fields of the file that lie in this unit; what a name that begins with _ lays out is left out."""
-        from ctypes import sizeof
-
-        end = min(start + self._unit, self._shape.layout.size)
-        names = [
-            each.name for each in fields_of(self._shape.memory)
-            if not each.name.startswith("_") and each.offset < end and start < each.offset + sizeof(each.kind)
-        ]  # fmt: skip
-        if len(names) == 1:
-            field = getattr(self._shape.memory, names[0])
-            if field.offset < start or field.offset + field.size > end:
-                return named(self._shape.memory, max(start, field.offset), min(end, field.offset + field.size)).name
-        return joined(names) if names else f"bytes {start}-{end - 1}"
+                yield Stale(start // self._unit, moment.number, following.number)
 
     def _of_stale(self, stale: Sequence[Stale], left: bytes, content: bytes) -> Iterator[str]:
         """Say which store is missing on the disk, and what is there or was finished nevertheless."""
@@ -249,6 +268,7 @@ class Story:
             self.steps.append(step_of(self._shape.memory, worker, node, met, turn))
             if operation.kind == STORE:
                 memory[operation.start : operation.end] = node.data
+            self._count("r", recovery.again)
             self._moments.append(Moment(len(self.steps), bytes(memory)))
             node = node.next.get(met) or behaviour.learn(node, met)
         self._node = node

@@ -9,7 +9,7 @@ from lab.records import Replay
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Style, plural, wrapped
 
-from .explore import SEEN_WHOLE, columns, legend
+from .explore import CRASHES, SEEN_WHOLE, columns, legend
 
 
 def exit_code(run: Replay) -> ExitCode:
@@ -28,7 +28,7 @@ def text_of(run: Replay, style: Style = PLAIN) -> str:
         [
             wrapped(f"{run.scenario} under {run.lock}, {size}, real processes on {here}"),
             wrapped(run.headline, indent=2),
-            columns(run.steps),
+            columns(run.steps, run.workers if any(step.operation in CRASHES for step in run.steps) else None),
             legend(run.steps),
             "\n".join(wrapped(line, indent=2) for line in conclusions(run)),
         ]
@@ -43,6 +43,8 @@ def conclusions(run: Replay) -> Iterator[str]:
     for damage in run.damage:
         yield f"{damage.kind}: {'; '.join(damage.evidence) or plural(damage.count, 'operation')}"
     yield "This order of steps is possible on this kernel and file; how likely it is, only a race tells."
+    if any(step.operation == "power" for step in run.steps):
+        yield "What the power failure left of the file was made by hand: it shows what recovery makes of it."
     if run.line_bytes < SEEN_WHOLE:
         cut = plural(run.line_bytes, "byte")
         yield f"Copies were cut into moves of at most {cut} by hand; every processor moves {SEEN_WHOLE} at once."
