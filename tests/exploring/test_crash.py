@@ -375,7 +375,7 @@ def test_a_failure_is_told_step_by_step() -> None:
     ]
     assert "  step 25 (valid = 1) reached the disk and step 24 (journal.b = 1), done before" in lines
     assert "found: out of order, with 1 crash (power) of 1 worker x 2 rounds" in lines
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if not line.startswith("replay: ")) <= 80  # the token is one word
 
 
 def test_a_kill_is_told_with_what_is_missing() -> None:
