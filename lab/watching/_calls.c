@@ -182,7 +182,7 @@ static int fcntl_any(int (*real)(int, int, ...), int fd, int command, void *valu
     const struct flock *lock = value;
     int flags = mode_of(lock->l_type) | (command == F_SETLKW || command == F_OFD_SETLKW ? WAITS : 0);
     struct event *event = file == NOT_CHOSEN ? NULL : before_lock(ofd ? OFD : POSIX, fd, file, lock, flags, caller, frame);
-    int result = real(fd, command, value), error = errno;
+    int result = WAITING_IN(real(fd, command, value)), error = errno;
     after(event, result);
     inside--;
     errno = error;
@@ -203,7 +203,7 @@ PUBLIC int flock(int fd, int operation)
     uint32_t file = file_at(fd);
     int flags = mode_of_flock(operation & ~LOCK_NB) | (operation & LOCK_NB ? 0 : WAITS);
     struct event *event = file == NOT_CHOSEN ? NULL : before_range(FLOCKED, fd, file, 0, 0, flags, CALLER);
-    int result = real(fd, operation), error = errno;
+    int result = WAITING_IN(real(fd, operation)), error = errno;
     after(event, result);
     inside--;
     errno = error;
@@ -219,7 +219,7 @@ static int lockf_any(int (*real)(int, int, off_t), int fd, int command, off_t le
     struct flock lock = {.l_whence = SEEK_CUR, .l_len = length};
     int flags = (command == F_ULOCK ? RELEASED : EXCLUSIVE) | (command == F_LOCK ? WAITS : 0);
     struct event *event = file == NOT_CHOSEN ? NULL : before_lock(POSIX, fd, file, &lock, flags, caller, frame);
-    int result = real(fd, command, length), error = errno;
+    int result = WAITING_IN(real(fd, command, length)), error = errno;
     after(event, result);
     inside--;
     errno = error;

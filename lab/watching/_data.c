@@ -50,7 +50,7 @@ static const struct iovec *parts_for_kernel(struct iovec *copy, const struct iov
     if (!recording() || is_left_alone(fd)) return call; \
     inside++; \
     struct event *event = data(kind, fd, CALLER); \
-    ssize_t count = call; \
+    ssize_t count = WAITING_IN(call); \
     int error = errno; \
     moved(event, position, count); \
     inside--; \
@@ -61,13 +61,13 @@ PUBLIC ssize_t read(int fd, void *to, size_t size) { REAL(ssize_t, read, int, vo
 PUBLIC ssize_t write(int fd, const void *from, size_t size)
 {
     REAL(ssize_t, write, int, const void *, size_t)
-    if (fd == TRACEBACK && inside)
+    if (fd == TRACEBACK && takes_traceback)
         return take_traceback(from, size), (ssize_t)size;
     if (!recording() || is_left_alone(fd))
         return real(fd, for_kernel(from, size, LOAD, CALLER), size);
     inside++;
     struct event *event = data(WRITE, fd, CALLER);
-    ssize_t count = real(fd, for_kernel(from, size, LOAD, CALLER), size);
+    ssize_t count = WAITING_IN(real(fd, for_kernel(from, size, LOAD, CALLER), size));
     int error = errno;
     if (event && count > 0 && ((const char *)from)[count - 1] == '\n')
         event->flags |= ENDS_LINE;
@@ -91,7 +91,8 @@ PUBLIC ssize_t writev(int fd, const struct iovec *from, int count_)
         return real(fd, PARTS(from, count_, LOAD), count_);
     inside++;
     struct event *event = data(WRITE, fd, CALLER);
-    ssize_t count = real(fd, PARTS(from, count_, LOAD), count_);
+    const struct iovec *parts = PARTS(from, count_, LOAD);
+    ssize_t count = WAITING_IN(real(fd, parts, count_));
     int error = errno;
     const struct iovec *last = count_ > 0 ? &from[count_ - 1] : NULL;
     if (event && count > 0 && last && last->iov_len && ((const char *)last->iov_base)[last->iov_len - 1] == '\n')

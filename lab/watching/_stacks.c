@@ -151,6 +151,7 @@ static int python_frames(char *text, char *line, int size)
 static char traceback[8192];
 static size_t traceback_size;
 static int traceback_lines;
+__thread char takes_traceback __attribute__((tls_model("initial-exec")));
 
 void take_traceback(const char *from, size_t size)
 {
@@ -168,7 +169,9 @@ static uint32_t python_stack(void *thread)
     uint64_t hash = 3;
     lock_table();
     traceback_size = 0, traceback_lines = 0;
+    takes_traceback = 1;
     _Py_DumpTraceback(TRACEBACK, thread);
+    takes_traceback = 0;
     traceback[traceback_size] = 0;
     for (size_t k = 0; k < traceback_size; k += 8) {
         uint64_t word = 0;

@@ -117,6 +117,10 @@ static inline void lock_table(void) { while (atomic_flag_test_and_set_explicit(&
 static inline void unlock_table(void) { atomic_flag_clear_explicit(&table, memory_order_release); }
 static inline int recording(void) { return log_ && !inside; }
 
+/* A call may wait, and handlers of the program run meanwhile, whose calls are recorded as others are. One that leaves the
+   call for good (longjmp, cancellation) leaves nothing behind. */
+#define WAITING_IN(call) ({ inside--; __typeof__(call) result_ = (call); inside++; result_; })
+
 /* Replay (_replay.c). */
 extern char who[64];
 extern unsigned char is_replayed[];
@@ -155,6 +159,7 @@ uint32_t stack_of_access(void *at, void *frame);
 uint32_t intern(uint64_t hash, int *is_new);
 uint32_t stack_known(uint64_t hash);
 enum { TRACEBACK = -4711 }; /* a descriptor that there cannot be */
+extern __thread char takes_traceback __attribute__((tls_model("initial-exec")));
 void take_traceback(const char *from, size_t size);
 void write_frames(const char *language, uint32_t id, char *line, int head, int length);
 static inline uint64_t mixed(uint64_t hash, uint64_t value) { return ((hash ^ value) * 0x9e3779b97f4a7c15u) ^ (hash >> 29); }

@@ -431,6 +431,25 @@ static void closes_another(void) { lock(); close(open(path, O_RDONLY)); add(); u
 static void closes_a_copy(void) { lock(); close(dup(file)); add(); unlock(); }
 static void closes_a_stream(void) { lock(); fclose(fopen(path, "r")); add(); unlock(); }
 
+static int ends[2];
+
+static void looks(int number) { close(open(path, O_RDONLY)); write(ends[1], "x", number == SIGALRM); }
+
+/* It waits in a read, during which the handler closes another descriptor of the locked file. */
+static void closes_in_handler(void)
+{
+    char byte;
+    pipe(ends);
+    signal(SIGALRM, looks);
+    lock();
+    ualarm(2000, 0);
+    while (read(ends[0], &byte, 1) != 1) {}
+    add();
+    unlock();
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void reads_first(void)
 {
     uint64_t value = load_at(0);
@@ -641,7 +660,7 @@ static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(closed_to_unlock), NAMED(lock_file), NAMED(beside), NAMED(child_waited_for), NAMED(stream_flushed),
     NAMED(appended), NAMED(inode_checked), NAMED(semaphore), NAMED(tried_again),
     NAMED(emptied_lock_file), NAMED(shared_by_workers), NAMED(by_system), NAMED(signalled),
-    NAMED(locks_after_exec), NAMED(forgets_after_exec),
+    NAMED(locks_after_exec), NAMED(forgets_after_exec), NAMED(closes_in_handler),
     NAMED(no_lock), NAMED(other_ranges), NAMED(past_its_range), NAMED(closes_another), NAMED(closes_a_copy),
     NAMED(closes_a_stream), NAMED(reads_first), NAMED(child_works), NAMED(writes_after), NAMED(stream_late),
     NAMED(writes_shared), NAMED(two_kinds), NAMED(reader_without), NAMED(locked_twice), NAMED(opposite_order),

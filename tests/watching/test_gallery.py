@@ -19,7 +19,7 @@ from tests.pages import run_page
 pytestmark = [pytest.mark.needs("compiler"), pytest.mark.needs("compiled")]
 
 HERE = Path(__file__).parent
-HELPERS = (" load_at", " store_at", " lock_range")
+HELPERS = (" load_at", " store_at", " lock_range", " looks")
 """Functions of the gallery in which a program's accesses and locks are."""
 COPIES = 3
 
@@ -38,6 +38,7 @@ WRONG = {
     "closes_a_copy": {"dropped by a close"},
     "closes_a_stream": {"dropped by a close"},
     "forgets_after_exec": {"dropped by a close"},
+    "closes_in_handler": {"dropped by a close"},
     "reads_first": {"read before the lock"},
     "child_works": {"not inherited by a fork"},
     "writes_after": {"written after the unlock"},
