@@ -36,9 +36,9 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert {*lab.__all__, *members} <= named
 
 
-@pytest.mark.parametrize("entry", make_api.reference(), ids=lambda entry: entry[0])
-def test_a_public_name_says_what_it_is(entry: make_api.Entry) -> None:
-    assert entry[2].rstrip().endswith((".", ":", ")")), entry
+def test_a_public_name_says_what_it_is() -> None:
+    unsaid = [name for name, _, text in make_api.reference() if not text.rstrip().endswith((".", ":", ")"))]
+    assert unsaid == []
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "SECURITY.md"])
