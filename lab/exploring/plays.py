@@ -52,11 +52,6 @@ A page is given to other people and must not show them.
 Played = tuple[World, Graph]
 
 
-def default_plays() -> Plays:
-    """Return the plays of all built-in scenarios that can be simulated."""
-    return plays(simulated_scenarios())
-
-
 def simulated_scenarios() -> list[Found]:
     """Return the built-in scenarios that run in the explorer: the default set, then counterexamples and their fixes."""
     return [found for found in find_scenarios([], counterexamples=True) if "explore" in found.kind.worlds]

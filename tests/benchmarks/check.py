@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lab.analysis.statistics import detection_limit, one_in
 from lab.checking.actors.pool import ActorPool
 from lab.checking.fuzz.generate import FAMILIES
-from lab.checking.fuzz.run import random_programs
+from lab.checking.fuzz.run import Search
 from lab.checking.request import request_for
 from lab.checking.run import performed
 from lab.checking.runner import Rule, judge_all
@@ -137,7 +137,7 @@ def programs() -> None:
 def at_random(place: Path, seed: int) -> Measured:
     with workspace(place) as folder:
         with ActorPool([folder]) as actor_pool:
-            found = random_programs(actor_pool, FAMILIES, SECONDS, seed, lambda _: None)
+            found = Search(actor_pool, FAMILIES, SECONDS, seed, lambda _: None).perform()
         assert found.differences == []
         return Measured(found.programs, found.calls, found.seconds, bare(folder, found.calls))
 

@@ -19,7 +19,7 @@ from lab.checking.actors.pool import ActorPool
 from lab.checking.fuzz import run
 from lab.checking.fuzz.compare import Differs, Ended, LeftOpen, Twins
 from lab.checking.fuzz.generate import FAMILIES, Program
-from lab.checking.fuzz.run import BATCH, perform_batch, random_programs
+from lab.checking.fuzz.run import BATCH, Search, perform_batch
 from lab.checking.language import SET, SUCCESS, Call, parse
 from lab.checking.oracle import ModelStage
 from lab.checking.runner import departures
@@ -57,7 +57,7 @@ def found(directories: list[str], mutant: str = "", most: int = 1) -> Any:
     with workspace(Path(directories[0])) as folder:
         os.chdir(folder)
         with ActorPool([Path(directory) / folder.name for directory in directories]) as actor_pool:
-            result = random_programs(actor_pool, FAMILIES, SECONDS, 5, lambda _: None, model)
+            result = Search(actor_pool, FAMILIES, SECONDS, 5, lambda _: None, model).perform()
         assert not list(folder.iterdir())
     assert actor_pool.stuck == []
     assert not psutil.Process().children()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from lab.exploring.operation import named, shown, value_of
-from lab.exploring.plays import MOST, cells, default_plays, plays, simulated_scenarios, source
+from lab.exploring.plays import MOST, cells, plays, simulated_scenarios, source
 from lab.exploring.run import damage_records
 from lab.exploring.search import every_state, graph_of
 from lab.exploring.simplify import world_of
@@ -23,7 +23,7 @@ from tests.exploring.worlds import scenario_of
 
 pytestmark = pytest.mark.slow
 
-DEFAULT = default_plays()
+DEFAULT = plays(simulated_scenarios())
 PAIRS = list(zip(DEFAULT.plays[::2], DEFAULT.plays[1::2], strict=True))
 MOST_BYTES = 180_000
 
@@ -82,7 +82,7 @@ def test_without_a_lock_all_break_and_with_one_only_the_counterexamples_do() -> 
 def test_all_plays_together_are_small_and_the_same_every_time() -> None:
     assert max(len(play.states) for play in DEFAULT.plays) <= MOST
     assert len(msgspec.json.encode(DEFAULT)) < MOST_BYTES
-    assert msgspec.json.encode(default_plays()) == msgspec.json.encode(DEFAULT)
+    assert msgspec.json.encode(plays(simulated_scenarios())) == msgspec.json.encode(DEFAULT)
 
 
 @each_play

@@ -142,26 +142,12 @@ LONGEST, HARDLY_S = 3, 5.0
 """The limit is LONGEST times as long, or HARDLY_S if that is longer; it is reached where hand-offs are slow."""
 
 
-def random_programs(
-    actor_pool: ActorPool,
-    families: Collection[str],
-    seconds: float,
-    seed: int,
-    tell: Callable[[str], None],
-    model: Callable[[], ModelStage] = ModelStage,
-) -> RandomPrograms:
-    """Perform random programs for about this many seconds; `families` are the locks that the mount has.
-
-    The same seed draws the same programs. Ends early with the third difference, with a call that never
-    answers, or with a process that SIGKILL does not end (`actor_pool.stuck`).
-    """
-    search = Search(actor_pool, families, seconds, seed, tell, model)
-    search.perform()
-    return search.result()
-
-
 class Search:
-    """The programs performed so far, and the differences found."""
+    """Random programs that are performed for about so many seconds; `families` are the locks that the mount has.
+
+    The same seed draws the same programs. It ends early with the third difference, with a call that never answers, or
+    with a process that SIGKILL does not end (`actor_pool.stuck`).
+    """
 
     def __init__(
         self,
@@ -186,13 +172,14 @@ class Search:
         self._shrinking: Shrinking | None = None
         self._stops: Sequence[int] = ()
 
-    def perform(self) -> None:
-        """Perform programs until the time is over; `result` reports them at any time."""
+    def perform(self) -> RandomPrograms:
+        """Perform programs until the time is over, and return what they found; `result` reports them at any time."""
         self._actor_pool.know_handoffs()
         with no_files_of_hypothesis(), stops_noted() as self._stops:
             self._begun = time.monotonic()  # the import on first use takes half a second
             for batch in self._batches():
                 self._run(batch)
+        return self.result()
 
     def _batches(self) -> Iterator[int]:
         """Yield a seed for each of the batches that there is time for."""
