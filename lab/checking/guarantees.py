@@ -56,6 +56,9 @@ GROUPS = {"exclusion": tuple(EXCLUSION), "data": tuple(DATA), "growth": tuple(GR
 PART_NAMES = ("rules", "random", "stress", "faults")
 """The parts of a check, in the order of its report."""
 
+UNCONTENDED = frozenset({"neighbours", "append", "rename"})
+"""The guarantees whose workers never wait for each other: a fault can show in each round."""
+
 BETWEEN_HOSTS = ("probe", "turns")
 """Further parts, of a check on several hosts; they come before the others."""
 

@@ -12,7 +12,7 @@ from lab.errors import UsageError
 
 from .guarantees import BETWEEN_HOSTS, EXCLUSION, FILES, GROUPS, GUARANTEES, PART_NAMES, RANDOM
 from .rules import RULES
-from .stress.plan import PLAN
+from .stress.plan import PLAN, PLAN_ON_HOSTS
 from .turns import JUDGED
 
 
@@ -32,8 +32,11 @@ _BY_MORE = {
 PARTS = {part: _BY_MORE.get(part) or _judged_by_rules_of(part) for part in (*BETWEEN_HOSTS, *PART_NAMES)}
 """The parts of a check, and the guarantees that each may call safe."""
 
-ON_HOSTS = (*BETWEEN_HOSTS, "rules", "random", "faults")
-"""The parts of a check on several hosts."""
+PARTS_ON_HOSTS = {
+    **PARTS,
+    "stress": tuple(dict.fromkeys(entry.guarantee for entry in PLAN_ON_HOSTS)),
+}
+"""The same of a check on several hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +46,38 @@ class Request:
     guarantees: tuple[str, ...]
     parts: tuple[str, ...]
     named: frozenset[str]
+    on_hosts: bool = False
 
     def judges_of(self, guarantee: str) -> list[str]:
         """Return the parts that run and must each have a finding before this guarantee may be called safe."""
-        return [part for part in self.parts if guarantee in PARTS[part]]
+        parts = PARTS_ON_HOSTS if self.on_hosts else PARTS
+        return [part for part in self.parts if guarantee in parts[part]]
 
 
 def request_for(only: Sequence[str], *, on_hosts: bool = False) -> Request:
     """Read the words of `only`: guarantees, groups of them, and parts; an empty list requests everything.
 
     Parts alone request every guarantee that they judge; guarantees alone run every part that judges one of them.
-    Several hosts have other parts than one. Raises UsageError for an unknown word, and for a part that is not for this.
+    Several hosts have other parts than one. Raises UsageError for an unknown word, and for a part that only they have.
     """
-    there = ON_HOSTS if on_hosts else PART_NAMES
+    there = PARTS_ON_HOSTS if on_hosts else {part: PARTS[part] for part in PART_NAMES}
     words = list(dict.fromkeys(word for each in only for word in _expanded(each)))
     for word in words:
         if word in PARTS and word not in there:
-            why = "is not done on several hosts" if on_hosts else "takes several hosts (--hosts)"
-            raise UsageError(f"--only {word}: {why}")
+            raise UsageError(f"--only {word}: takes several hosts (--hosts)")
     named = [word for word in words if word not in PARTS]
     parts = [word for word in there if word in words] or [
         part
         for part in there
         if not (on_hosts and part == "random")  # a program over links takes 100 times as long
-        if not named or part in ("rules", "faults") or {*named} & {*PARTS[part]}
+        if not named or part in ("rules", "faults") or {*named} & {*there[part]}
     ]
-    wanted = named or [name for part in parts for name in PARTS[part]]
+    wanted = named or [name for part in parts for name in there[part]]
     return Request(
-        tuple(name for name in GUARANTEES if name in wanted), tuple(parts), frozenset(only) & frozenset(GUARANTEES)
+        tuple(name for name in GUARANTEES if name in wanted),
+        tuple(parts),
+        frozenset(only) & frozenset(GUARANTEES),
+        on_hosts,
     )
 
 

@@ -31,7 +31,7 @@ from .request import Request
 from .rules import RULES
 from .runner import Rule, hung, judge_all, not_tried
 from .stress.plan import planned
-from .stress.run import stress
+from .stress.run import Over, stress
 from .turns import cells, probe, take_turns
 from .verdict.advice import advice
 from .verdict.evidence import NOT_REACHED
@@ -178,13 +178,19 @@ class Parts:
         if unanswered and (silence := self._silence(unanswered)):
             raise silence
 
+    def perform_safe_rules(self) -> None:
+        """Do as `perform_rules`, and leave out the rules that may harm a mount: those come last, on request."""
+        self._perform_rules(risky=False)
+
     def perform_rules(self) -> None:
         """Keep the rules that no program shows, to be judged by the stress, and perform the others."""
+        self._perform_rules(risky=self._options.faults or self._actor_pool.is_local())
+
+    def _perform_rules(self, *, risky: bool) -> None:
         for result in left_to_the_stress(self._request):
             if result.number not in self._done:
                 self._keep(result)
                 self._done.add(result.number)
-        risky = self._options.faults or self._actor_pool.is_local()
         rules = [rule for rule in performed(self._request, risky=risky) if rule.number not in self._done]
         for result in judge_all(rules, self._actor_pool, self._tell):
             self._done.add(result.number)
@@ -196,8 +202,8 @@ class Parts:
                 raise silence
             self._refused |= {result.guarantee} if result.verdict == "unsupported" else set()
 
-    def race(self) -> None:
-        """Run the stress."""
+    def race(self, over: Over | None = None) -> None:
+        """Run the stress, over several hosts where there is a way to."""
         if "stress" not in self._request.parts:
             return
         options = self._options
@@ -206,10 +212,12 @@ class Parts:
         self._actor_pool.rest()
         rows = stress(
             self._actor_pool.folders, self._request.guarantees, share * options.seconds, options.seed, options.workers,
-            self._tell, handoffs,
+            self._tell, handoffs, over,
         )  # fmt: skip
         for row in rows:
             self._keep(row)
+            if over:
+                continue  # a host or a mount that fails is named by the race itself
             late = [failure for failure in row.case.failures if failure.how == "late"]
             if late and (silence := self._silence(f"a race for {row.guarantee}", late[0].where)):
                 raise silence

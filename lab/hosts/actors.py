@@ -16,6 +16,7 @@ from typing import Any
 from lab.checking.actors.actor import Ordered
 from lab.checking.actors.controller import KILLED_S, ActorHandle
 from lab.checking.mounts import check_usable, clear, make_folder, silent
+from lab.checking.stress.run import answering, refusal_of
 from lab.errors import CannotRunError
 from lab.memory import Folder
 from lab.memory.workspace import find, hide
@@ -130,6 +131,23 @@ def answers() -> dict[str, Any]:
     """Tell whether a file can be made and removed in the folder; a child of this process tries it."""
     late = silent([HERE.folder.path]) if HERE.folder else {}
     return {"answers": not late, "where": late[0].where if late else ""}
+
+
+def locks() -> dict[str, Any]:
+    """Try each lock in the folder, alone, in a child of its own; return what it does, by its name."""
+    folder = HERE.folder
+    tried = answering([folder.path]) if folder else {}
+    return {
+        "locks": {
+            name: {"pair_ns": each.pair_ns, "errno": each.errno, "hung": each.hung.reason if each.hung else ""}
+            for name, each in tried.items()
+        }
+    }
+
+
+def refusal(backing: str) -> dict[str, Any]:
+    """Return the reason why data cannot be backed so in the folder; empty where it can."""
+    return {"reason": refusal_of(backing, [HERE.folder.path]) if HERE.folder else ""}
 
 
 def remove(path: str, device: int, inode: int) -> dict[str, Any]:

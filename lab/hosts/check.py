@@ -16,14 +16,20 @@ from lab.checking.actors.controller import Patience
 from lab.checking.mounts import fresh_name
 from lab.checking.request import Request, request_for
 from lab.checking.run import Announcer, Ending, Found, Parts, Silent, document, early_end
+from lab.checking.stress.run import modules_of
 from lab.host.environment import RunStart, anonymous_text
 from lab.output import complain
 from lab.processes import note
 from lab.records import Check, CheckOptions, Host, Mount, Stuck
 
 from .links import HostError, Link, Reach, connected
+from .race import HostsRace
 from .stage import HostKeeper, HostPool
+from .stress import OverHosts
 from .survey import Survey
+
+TRIAL_S = 1.0
+"""A trial of the stress ends after this time, or after the hand-offs that it needs."""
 
 ANSWER_S = 10.0
 """What does not wait is answered by a host within this time, or the host fails."""
@@ -50,6 +56,7 @@ class _HostsCheck:
         self._begun, self._found = RunStart(), Found()
         self._hosts = {host.label: Host(name=host.label) for host in reach.hosts}
         self._keepers: dict[str, HostKeeper] = {}
+        self._left_out: dict[str, HostKeeper] = {}
         self._identities: dict[str, tuple[int, int]] = {}
         self._patience: Patience | None = None
         self._ending = Ending()
@@ -91,9 +98,26 @@ class _HostsCheck:
         self._keepers = {name: HostKeeper(name, link, ANSWER_S) for name, link in survey.links.items()}
         self._enter()
         parts = Parts(self._request, self._options, self._found.keep, self._begin)
-        steps: Sequence[Callable[[], None]] = (parts.probe, parts.take_turns, parts.perform_rules, parts.draw)
+        steps: Sequence[Callable[[], None]] = (
+            parts.probe, parts.take_turns, lambda: self._race(parts), parts.perform_safe_rules, parts.draw,
+            parts.perform_rules,
+        )  # fmt: skip
         for step in steps:
             self._on_hosts(parts, step)
+
+    def _race(self, parts: Parts) -> None:
+        """Run the stress over the hosts; one that fails meanwhile is named, and the others go on."""
+        if "stress" not in self._request.parts:
+            return
+        links = {name: keeper.link for name, keeper in self._keepers.items()}
+        code = modules_of(self._request.guarantees)
+        with HostsRace(links, self._directory, code=code, longest_s=TRIAL_S, timeout_s=ANSWER_S) as race:
+            try:
+                parts.race(OverHosts(race, list(self._keepers.values())))
+            finally:
+                for name, why in race.lost.items():
+                    self._keepers[name].failed = HostError(f"{name}: {why}")
+                self._drop()
 
     def _begin(self, title: str) -> None:
         note(title, float("inf"))
@@ -137,7 +161,7 @@ class _HostsCheck:
             if keeper.failed:
                 trouble = anonymous_text(str(keeper.failed).removeprefix(f"{name}: "))
                 self._hosts[name] = replace(self._hosts[name], trouble=trouble)
-                del self._keepers[name]
+                self._left_out[name] = self._keepers.pop(name)
         for keeper in self._keepers.values():
             try:
                 self._keep_stuck(keeper, keeper.ask("check.end", ANSWER_S)["stuck"])
@@ -160,11 +184,12 @@ class _HostsCheck:
         path = str(PurePosixPath(self._directory, self._name))
         where = next(iter(self._identities), "")
         why = "no host answers that could remove it" if where else ""
+        keepers = self._keepers or self._left_out  # one that failed in its work may still answer
         try:
-            for keeper in self._keepers.values():
+            for keeper in keepers.values():
                 with self._noting(keeper):
                     self._keep_stuck(keeper, keeper.ask_last("check.end", "stuck")["stuck"])
-            for name, keeper in self._keepers.items():
+            for name, keeper in keepers.items():
                 device, inode = self._identities.get(name, (0, 0))
                 with self._noting(keeper):
                     why = keeper.ask_last("check.remove", "why", path=path, device=device, inode=inode)["why"]

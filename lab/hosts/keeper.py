@@ -132,6 +132,8 @@ WORK = {
     "check.direct": "lab.hosts.actors:direct",
     "check.close": "lab.hosts.actors:close",
     "check.end": "lab.hosts.actors:end_all",
+    "check.locks": "lab.hosts.actors:locks",
+    "check.refusal": "lab.hosts.actors:refusal",
     "check.answers": "lab.hosts.actors:answers",
     "check.remove": "lab.hosts.actors:remove",
 }

@@ -6,7 +6,6 @@ The pool and the stage are those of a check on this machine; an actor is asked b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -29,7 +28,7 @@ class HostKeeper:
     def __init__(self, name: str, link: Link, timeout_s: float) -> None:
         self.name = name
         self.failed: HostError | None = None
-        self._link = link
+        self.link = link
         self._timeout_s = timeout_s
 
     def ask(self, do: str, more_s: float = 0.0, **arguments: object) -> dict[str, Any]:
@@ -37,8 +36,8 @@ class HostKeeper:
         if self.failed:
             raise self.failed
         try:
-            self._link.ask(do, **arguments)
-            return self._link.answer(self._timeout_s + more_s)
+            self.link.ask(do, **arguments)
+            return self.link.answer(self._timeout_s + more_s)
         except HostError as error:
             self.failed = error
             raise
@@ -48,14 +47,10 @@ class HostKeeper:
 
         Raises HostError.
         """
-        if self.failed:
-            raise self.failed
-        self._link.ask(do, **arguments)
-        while True:
-            with suppress(KeyError):
-                answer = self._link.answer(self._timeout_s)
-                answer[key]
-                return answer
+        self.link.ask(do, **arguments)
+        while key not in (answer := self.link.answer(self._timeout_s)):
+            pass
+        return answer
 
 
 class FarProcess:

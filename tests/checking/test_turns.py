@@ -18,7 +18,7 @@ from lab.checking.verdict.advice import advice
 from lab.checking.verdict.judge import Findings, judge
 from lab.records import LockProbe, Mount, TurnResult
 from lab.report.text.check_hosts import hosts_text
-from tests.report.checked_records import check_of, guarantee, host
+from tests.report.checked_records import case, check_of, guarantee, host, race
 
 HOSTS = ("a", "b", "c")
 
@@ -177,6 +177,17 @@ def test_a_lock_that_each_host_keeps_is_granted_twice_and_no_turns_are_taken_und
     assert judged["posix"].evidence[0] == "held on a, and granted on b too"
     assert judged["pread"].verdict == "unknown"
     assert judged["pread"].evidence == ["turns: no lock that was tried excludes between the hosts"]
+
+
+def test_a_race_in_which_the_lock_stayed_on_one_host_leaves_open_what_turns_found_fresh() -> None:
+    _, taken = found_on(lambda: Caching(always))
+    request = request_for(["turns", "stress", "pread"], on_hosts=True)
+    stayed = race("pread", raced=case(verdict="inconclusive", reason="3 hand-offs between hosts"))
+    for rows, verdict in (([race("pread")], "safe"), ([stayed], "unknown")):
+        (judged,) = judge(request, Findings(turns=taken, stress=rows))
+        assert judged.verdict == verdict
+        assert judged.strength.startswith("0 of 60 hand-offs stale")
+    assert judged.evidence == ["counter under fcntl, stream: 3 hand-offs between hosts"]
 
 
 def test_the_turns_are_a_table_with_a_row_for_each_way_that_tells_something() -> None:

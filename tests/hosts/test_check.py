@@ -38,10 +38,11 @@ def verdicts(document: dict[str, Any]) -> dict[str, str]:
 
 
 ON = {
-    "bind": ("probe,turns,pread,posix,flock", 0, dict.fromkeys(["posix", "flock", "pread"], "safe")),
+    "bind": ("probe,turns,pread,posix", 0, dict.fromkeys(["posix", "pread"], "safe")),
     "honest": ("probe,turns,rules,posix,pread,mapping", 1, {"posix": "safe", "pread": "safe", "mapping": "unsafe"}),
     "forgets_on_close": ("rules,ownership", 1, {"ownership": "unsafe"}),
     "no_lock": ("probe", 1, dict.fromkeys(["posix", "ofd", "flock"], "unsafe")),
+    "always": ("stress,posix", 1, {"posix": "unsafe"}),
     "writeback": ("turns,pread,remapped_pread", 1, {"pread": "unsafe", "remapped_pread": "safe"}),
     "direct_io": ("turns,mapping,pread", 3, {"mapping": "unsupported", "pread": "safe"}),
 }
@@ -62,8 +63,9 @@ def test_the_verdicts_between_two_hosts_whose_clocks_are_far_apart(filesystem: s
         assert each["verdict"] == "unsupported" or each["handoffs"] >= LEAST_HANDOFFS
     for each in document["guarantees"]:
         if each["verdict"] == "unsafe":
-            shown = [*document["probes"], *document["turns"], *document["rules"]]
-            assert any(each["name"] in (it.get("lock"), it.get("guarantee")) and it["calls"] for it in shown)
+            raced = [it for it in document["stress"] if it["case"]["overlapping_holds"]]
+            shown = [*raced, *document["probes"], *document["turns"], *document["rules"]]
+            assert any(each["name"] in (it.get("lock"), it.get("guarantee")) and it.get("calls", True) for it in shown)
 
 
 def checked_while(
@@ -177,7 +179,6 @@ def test_an_interrupt_writes_what_was_found_and_leaves_nothing(tmp_path: Path) -
             ["--hosts", "a,b", "share"],
             "--hosts: give one directory, by its whole path, which all hosts have under that name",
         ),
-        (["--hosts", "a,b", "/", "--only", "stress"], "--only stress: is not done on several hosts"),
         (["/", "--only", "turns"], "--only turns: takes several hosts (--hosts)"),
     ],
 )

@@ -94,6 +94,22 @@ PLAN = (
 """Exclusion has the most time, and first the requests that do not wait: a lock may grant each refused one falsely."""
 
 
-def planned(asked: Collection[str]) -> list[Entry]:
+PLAN_ON_HOSTS = (
+    *(
+        Entry(guarantee, "append_log", lock, "stream", (NEVER_TWO, HOLDS), weight=3)
+        for guarantee, lock in EXCLUSION.items()
+    ),
+    *(
+        Entry(guarantee, "counter", ANY, backing, COUNTED)
+        for guarantee, backing in (
+            ("pread", "stream"), ("mapping", "mapped"), ("remapped", "remapped"), ("remapped_pread", "remapped_stream"),
+        )
+    ),
+    *(entry for entry in PLAN if entry.guarantee == "neighbours"),
+)  # fmt: skip
+"""The races over several hosts, which share no memory: a race for a lock is judged by its holds alone."""
+
+
+def planned(asked: Collection[str], *, on_hosts: bool = False) -> list[Entry]:
     """Return the races for these guarantees, in order; other guarantees are not judged by the stress."""
-    return [entry for entry in PLAN if entry.guarantee in asked]
+    return [entry for entry in (PLAN_ON_HOSTS if on_hosts else PLAN) if entry.guarantee in asked]

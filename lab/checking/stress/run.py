@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, monotonic_ns
+from typing import Protocol
 
 from lab.checking.actors.controller import HANDOFFS
-from lab.checking.guarantees import EXCLUSION, LOCK_FILES
+from lab.checking.guarantees import EXCLUSION, LOCK_FILES, UNCONTENDED
 from lab.errors import CannotRunError
 from lab.host.environment import anonymous_text
 from lab.locking import Action, Lock, find_lock
@@ -25,6 +26,7 @@ from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, do
 from lab.racing import Case, Setting, race_for, untried
 from lab.racing.mailbox import late
 from lab.racing.timed import FIRST_ROUNDS
+from lab.racing.trial import Result
 from lab.records import Case as Row
 from lab.records import CheckVerdict, Failure, StressResult
 from lab.scenario import Found, find_scenarios
@@ -161,6 +163,7 @@ REMEDIES = (
     ("give another --dir", "give another DIR"),
     ("lower --rounds or --workers", "lower --workers"),
     ("give directories that are one and the same, seen through two mounts", "what is made there comes late, or never"),
+    ("give more --rounds or --trials, or --window", "give more --seconds"),
     ("fewer rounds or workers, smaller sizes", "fewer --workers"),
 )
 """Advice of `race`, and what a check can do instead: it has already seen that its directories are one and the same."""
@@ -212,17 +215,25 @@ def stress(
     workers: int,
     tell: Announcer,
     handoffs: Mapping[str, float] | None = None,
+    over: Over | None = None,
 ) -> Iterator[StressResult]:
     """Race for these guarantees (`lab.checking.guarantees`) within about this many seconds, one after the other.
 
     `tell` receives the name of the next step; `handoffs` are the slowest hand-offs of the locks, by their guarantees.
 
-    Several folders are one directory seen through several mounts; files are made in them, and removed. A lock that
-    is refused, hangs or kills is reported in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.
+    Several folders are one directory seen through several mounts; files are made in them, and removed. With `over` the
+    races go over several hosts, and this process makes no call on the folders. A lock that is refused, hangs or kills
+    is reported in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.
     """
-    entries = planned(asked)
+    entries = planned(asked, on_hosts=bool(over))
     if entries:
-        yield from _Stress(folders, seed, workers, tell, answering(folders, handoffs)).all(entries, seconds)
+        locks = over.answering(handoffs or {}) if over else answering(folders, handoffs)
+        yield from _Stress(folders, seed, workers, tell, locks, over).all(entries, seconds)
+
+
+def modules_of(asked: Collection[str]) -> list[str]:
+    """Return the names of the modules that have the scenarios of these races over several hosts."""
+    return list({_found(entry.scenario).kind.__module__: None for entry in planned(asked, on_hosts=True)})
 
 
 def check_workers(asked: Collection[str], workers: int) -> None:
@@ -231,12 +242,32 @@ def check_workers(asked: Collection[str], workers: int) -> None:
         _found(entry.scenario).check_workers(workers)
 
 
+class Over(Protocol):
+    """The ways to race over several hosts, and to ask them what the filesystem has."""
+
+    def trial(self, setting: Setting, number: int, folders: Sequence[Path]) -> Result:
+        """Race once, as `lab.racing.timed.RunTrial`."""
+
+    def answering(self, handoffs: Mapping[str, float]) -> dict[str, Answering]:
+        """Return what each lock does on the slowest host, as the function of this name."""
+
+    def refusal_of(self, backing: str) -> str:
+        """Return the reason why a host cannot use this backing there; empty where all can."""
+
+
 class _Stress:
     """One stress: its constant settings, and its findings about the directories."""
 
     def __init__(
-        self, folders: Sequence[Path], seed: int, workers: int, tell: Announcer, locks: dict[str, Answering]
+        self,
+        folders: Sequence[Path],
+        seed: int,
+        workers: int,
+        tell: Announcer,
+        locks: dict[str, Answering],
+        over: Over | None = None,
     ) -> None:
+        self._over = over
         self._folders = folders
         self._seed = seed
         self._workers = workers
@@ -262,6 +293,8 @@ class _Stress:
             row = untried(case, "unsupported", refusal)
         else:
             row = self._raced(case, seconds, entry.first_rounds, polled=polls)
+        if entry.guarantee in UNCONTENDED and row.verdict == "inconclusive":
+            row = replace(row, verdict="clean", reason="")  # its workers have locks of their own: none is handed over
         row = with_reasons_of_check(row, self._folders)
         self._learn(entry, row)
         return StressResult(
@@ -287,7 +320,8 @@ class _Stress:
         if alone:
             row = untried(case, "timeout", f"a worker {alone.reason}", [alone])
         else:
-            row = race_for(case, self._folders, seconds, here.first_rounds(self._workers, most))
+            trial, folders = (self._over.trial, ()) if self._over else (None, self._folders)
+            row = race_for(case, folders, seconds, here.first_rounds(self._workers, most), trial=trial)
         if row.verdict == "timeout":
             self._hung.add(name)
         return row
@@ -355,14 +389,21 @@ class _Stress:
         name = setting.lock.name
         if self._known(name).refused:
             return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"
-        try:
-            for folder in self._folders:
-                with doing(f"trying {setting.backing} in {folder}", TOUCH_S):
-                    probe_backing(find_backing(setting.backing), folder)
-        except CannotRunError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in UNABLE_TO_MAP:
-                return str(error)
-        return ""
+        if self._over:
+            return self._over.refusal_of(setting.backing)
+        return refusal_of(setting.backing, self._folders)
+
+
+def refusal_of(backing: str, folders: Sequence[Path]) -> str:
+    """Return the reason why the filesystem cannot back data so; empty where it can."""
+    try:
+        for folder in folders:
+            with doing(f"trying {backing} in {folder}", TOUCH_S):
+                probe_backing(find_backing(backing), folder)
+    except CannotRunError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in UNABLE_TO_MAP:
+            return str(error)
+    return ""
 
 
 def _found(name: str) -> Found:

@@ -11,7 +11,7 @@ from math import ceil, inf
 
 from lab.analysis.statistics import detection_limit, one_in, plural, rate, requests_for
 from lab.checking.blame import CUT_SHORT, UNANSWERED
-from lab.checking.guarantees import EXCLUSION, FILES, HELD, LOCK_FILES, RANDOM
+from lab.checking.guarantees import EXCLUSION, FILES, HELD, LOCK_FILES, RANDOM, UNCONTENDED
 from lab.checking.rules import RULES
 from lab.checking.runner import UNTOLD, UNWOKEN
 from lab.racing.summary import SPARE
@@ -310,9 +310,6 @@ FIRST = EXCLUSION["posix"]
 RACED = frozenset({*EXCLUSION, *FILES})
 """The guarantees that races judge, and of which a strength may be demanded."""
 
-UNCONTENDED = frozenset({"neighbours", "append", "rename"})
-"""The guarantees whose workers never wait for each other: a fault can show in each round."""
-
 UNLOCKED = "none"
 """The name of no lock, in the cases of races."""
 
@@ -330,6 +327,7 @@ def strength(
     own = [rule for rule in rules if rule.guarantee == name and rule.guaranteed and rule.number not in STRESSED]
     rows = [row for row in stress if row.guarantee == name and row.case.operations]
     said = [*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows), *_fairness(name, stress)]
+    said += _handed_over(rows)
     return "; ".join(said)
 
 
@@ -393,6 +391,13 @@ def _holds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
         yield f"{DETECTS} {one_in(detection_limit(met))}"
     else:
         yield "0 contended"
+
+
+def _handed_over(rows: Sequence[StressResult]) -> Iterator[str]:
+    """Yield how often the lock went from one host to another, in races over several hosts."""
+    counts = [row.case.between_hosts.hand_offs for row in rows if row.case.between_hosts]
+    if any(counts):
+        yield plural(sum(counts), "hand-off")
 
 
 def _fairness(name: str, stress: Sequence[StressResult]) -> Iterator[str]:
