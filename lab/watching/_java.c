@@ -9,7 +9,8 @@
 
 enum { DETAILS = 0x30010200, DEALLOCATE = 47, CLASS_SIGNATURE = 48, SOURCE_FILE_NAME = 50, METHOD_NAME = 64, DECLARING_CLASS = 65, LINE_NUMBER_TABLE = 70, STACK_TRACE = 104, ADD_CAPABILITIES = 142 };
 enum { GET_ENV = 6, JNI = 0x00010006, DELETE_LOCAL_REF = 23 }; /* jni.h: the places in the tables */
-enum { SOURCE_FILE_NAMES = 1 << 11, LINE_NUMBERS = 1 << 12, CALLERS = 64, WORDS = 3800 };
+enum { SOURCE_FILE_NAMES = 1 << 11, LINE_NUMBERS = 1 << 12, CALLERS = 64, WORDS = 8000 };
+enum { FRAMES = 40 }; /* a read of a text takes a dozen methods of the JDK */
 
 struct frame { void *method; int64_t at; };
 struct line { int64_t from; int32_t line; };
@@ -115,12 +116,12 @@ static int write_frame(struct frame its, void *env, char *to, int size)
 /* The JVM may wait here for its collector, so nothing is held that others may wait for. */
 uint32_t java_stack(const void *caller)
 {
-    struct frame frames[DEPTH];
+    struct frame frames[FRAMES];
     void *env = NULL;
     int count = 0, is_new = 0;
     if (!vm || !is_of_native_methods(caller) || FUNCTION(vm, GET_ENV, void **, int)(vm, &env, JNI) || !env || !has_tools())
         return 0;
-    if (TOOL(STACK_TRACE, void *, int, int, struct frame *, int *)(tools, NULL, 0, DEPTH, frames, &count) || !count)
+    if (TOOL(STACK_TRACE, void *, int, int, struct frame *, int *)(tools, NULL, 0, FRAMES, frames, &count) || !count)
         return 0;
     uint64_t hash = 5;
     for (int k = 0; k < count; k++)

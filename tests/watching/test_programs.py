@@ -132,15 +132,15 @@ def test_a_database_that_loses_every_third_lock_is_reported(tmp_path: Path, monk
 
 
 JAVA = """
-import java.io.FileInputStream;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 
 public class Adds {
     static void look() throws Exception {
-        new FileInputStream("data").close();
+        Files.readAllLines(Path.of("data"));
     }
 
     public static void main(String[] words) throws Exception {
