@@ -74,17 +74,17 @@ def _lines(entries: list[Entry], *, wide: bool) -> Iterator[str]:
 
 
 def _scenarios() -> Iterator[Entry]:
-    from lab.scenario import find_scenarios
+    from lab.scenario import crash_names, find_scenarios
 
-    found = find_scenarios([], counterexamples=True, crashes=True)
-    for each in found:
-        if each.path.parent.name == "crash":
-            group = "scenarios about crashes (lab explore --crash), and what breaks them"
-        elif each.counterexample:
-            group = "counterexamples (break although they are locked; --counterexamples)"
-        else:
-            group = "scenarios (the default set)"
+    for each in find_scenarios([], counterexamples=True):
+        group = (
+            "counterexamples (break although they are locked; --counterexamples)"
+            if each.counterexample
+            else "scenarios (the default set)"
+        )
         yield Entry(group, each.name, each.summary, "")
+    for each in find_scenarios(crash_names()):
+        yield Entry("scenarios about crashes (explore --crash), and what breaks them", each.name, each.summary, "")
 
 
 def _installed() -> Iterator[Entry]:

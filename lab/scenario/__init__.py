@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.memory.struct_proxy import Layout
 
 from .base import EVERY_LOCK, Damage, Outcome, Scenario, Worker, paged
-from .find import Found, builtin_names, find_installed, find_scenarios, installed_names, scenario_file
+from .find import Found, builtin_names, crash_names, find_installed, find_scenarios, installed_names, scenario_file
 
 __all__ = [
     "EVERY_LOCK",
@@ -16,6 +16,7 @@ __all__ = [
     "Scenario",
     "Worker",
     "builtin_names",
+    "crash_names",
     "find_installed",
     "find_scenarios",
     "installed_names",

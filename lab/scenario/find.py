@@ -351,6 +351,11 @@ def counterexample_names() -> list[str]:
     return [name for name, each in _builtin().items() if each.set == COUNTEREXAMPLE]
 
 
+def crash_names() -> list[str]:
+    """Return the names of the built-in scenarios about crashes in their order."""
+    return [name for name, each in _builtin().items() if each.set == OF_CRASHES]
+
+
 ORDER = re.compile(r"^    order = (\d+)$", re.MULTILINE)
 WHY = re.compile(r"^    why = ", re.MULTILINE)
 LAST = 1_000

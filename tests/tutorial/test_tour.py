@@ -236,7 +236,8 @@ def imported_at_the_first_fork(directory: str | Path) -> list[str]:
     return seen
 
 
-def test_a_tour_forks_before_it_imports_what_starts_threads(tmp_path: Path) -> None:
+def test_a_tour_forks_before_it_imports_what_starts_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TESTS", "a Python of its own: the warm one has imported the libraries")
     modules = in_fresh_process(imported_at_the_first_fork, tmp_path)
     assert "lab.tutorial.tour" in modules
     assert {"psutil", "tabulate", "msgspec", "rich"} & set(modules) == set()
