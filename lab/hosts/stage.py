@@ -203,6 +203,9 @@ class HostPool(ActorPool):
         said = [keeper.ask("check.answers", PROBE_S) for keeper in self.keepers]
         return [number for number, each in enumerate(said) if not each["answers"]]
 
+    def _at(self, folder: int) -> str:
+        return f" on {self.keepers[folder].name}"
+
     def _stage(self, prefix: str) -> RealStage:
         return HostStage(self.folders, self.take, self.patience, prefix)
 

@@ -150,6 +150,10 @@ class ActorPool:
         with doing("opening the folders", TOUCH_S):
             return is_local(mounts_of(self.folders))
 
+    def _at(self, folder: int) -> str:
+        """Return the words that name the host of a process; empty on this machine."""
+        return ""
+
     def _stage(self, prefix: str) -> RealStage:
         return RealStage(self.folders, self.take, self.patience, prefix)
 
@@ -219,7 +223,7 @@ class ActorPool:
         deadline = time.monotonic() + KILLED_S
         for handle in handles:
             if handle.process.wait(max(0.0, deadline - time.monotonic())) is None:
-                stuck = Stuck(handle.process.pid, handle.process.sleeps_in() or "unknown")
+                stuck = Stuck(handle.process.pid, f"{handle.process.sleeps_in() or 'unknown'}{self._at(handle.folder)}")
                 self.stuck.append(stuck)
                 note_hang(f"the end of a program's processes, asleep in {stuck.where}")
             handle.close()

@@ -61,7 +61,7 @@ def strengths(name: str, probes: Sequence[LockProbe], turns: Sequence[TurnResult
     """Yield what was tried of this guarantee."""
     answers = [each for each in probes if each.lock == name and each.holder != each.asker]
     if answers:
-        yield f"refused {sum(each.verdict == 'safe' for each in answers)} of {plural(len(answers), 'time')}"
+        yield f"refused {sum(each.verdict == 'safe' for each in answers)} of {len(answers)}"
     handoffs = sum(each.handoffs for each in turns if each.guarantee == name)
     if handoffs:
         yield stale(sum(each.stale for each in turns if each.guarantee == name), handoffs)

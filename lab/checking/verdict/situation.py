@@ -323,7 +323,7 @@ def _exchanges(run: Check) -> Iterator[tuple[str, Difference]]:
             yield _granted(spoken([probe.lock])), Difference(probe.lock, probe.calls, "EAGAIN", probe.answer)
     for turn in run.turns:
         if turn.verdict == "unsafe" and turn.guarantee:
-            title = f"{GUARANTEES[turn.guarantee]}: stale under a working lock"
+            title = f"{GUARANTEES[turn.guarantee]}: {'stale' if turn.stale else 'broken'} under a working lock"
             yield title, Difference(turn.guarantee, turn.calls, turn.expected, turn.observed)
 
 

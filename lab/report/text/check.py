@@ -204,6 +204,8 @@ def guarantee_lines(run: Check, *, full: bool = False) -> Iterator[str]:
 def _short(strength: str, width: int) -> str:
     """Return what says most about how strong a verdict is, on one line of this width."""
     parts = [part for part in re.sub(r", [\d,]+ contended", "", strength).split("; ") if not part.endswith("programs")]
+    if len("; ".join(parts)) > width and parts[0].startswith("refused"):  # several hosts: the races say more than rules
+        parts = [part for part in parts if not re.fullmatch(r"\d+ rules?", part)]
     while len("; ".join(parts)) > width and len(parts) > 1:
         parts.pop()
     return clipped("; ".join(parts), width)
