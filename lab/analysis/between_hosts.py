@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from .holds import Exclusion, Hold, Overlap, Row, Span, groups_apart, sweep
@@ -88,34 +89,36 @@ class BetweenHosts:
     cut_short: bool = False
 
 
+Pairs = dict[tuple[int, int], tuple[bool, Overlap]]
+"""Overlaps by the identities of their holds, and whether both were on one host."""
+
+
 def judge(holds: Sequence[Stamped]) -> tuple[Exclusion, BetweenHosts]:
-    """Return the overlaps within hosts and between them, and what can be said between them.
+    """Return the overlaps between hosts and then those within them, and what can be said between them.
 
     The contended requests are those that met a holder on another host.
     """
-    pairs: dict[tuple[int, int], Overlap] = {}
-    found = 0
+    pairs: Pairs = {}
+    lasting = [hold for hold in holds if not hold.is_short]
+    between = [(*hold.certain[:3], hold.host, hold.row[4]) for hold in lasting]
+    found = _overlapping(pairs, lasting, between)
     for host in sorted({hold.host for hold in holds}):
         own = [hold for hold in holds if hold.host == host]
         found += _overlapping(pairs, own, [hold.row for hold in own])
-    lasting = [hold for hold in holds if not hold.is_short]
-    between = [(*hold.certain[:3], hold.host, hold.row[4]) for hold in lasting]
-    found += _overlapping(pairs, lasting, between)
     drawn = [hold for hold in holds if hold.tickets]
     by_ticket = [(*hold.tickets, hold.tickets[0], hold.row[3], hold.row[4]) for hold in drawn if hold.tickets]
     by_tickets = _overlapping(pairs, drawn, by_ticket, proved=True)
     total = max(found, by_tickets, len(pairs))
     asked = [hold.host for hold in met(holds)]
-    exclusion = Exclusion(list(pairs.values()), len(asked), total - len(pairs))
+    overlaps = [overlap for _, overlap in sorted(pairs.values(), key=itemgetter(0))]
+    exclusion = Exclusion(overlaps, len(asked), total - len(pairs))
     has_order = len(drawn) == len(holds) and bool(holds)
     count = sum(_hand_offs(group, by_tickets=has_order) for group in _same_bytes(holds))
     short = sum(hold.is_short and hold.row[1] > hold.row[0] for hold in holds)
     return exclusion, BetweenHosts(count, has_order, len(holds), short, len(drawn), asked)
 
 
-def _overlapping(
-    pairs: dict[tuple[int, int], Overlap], holds: Sequence[Stamped], rows: Sequence[Row], *, proved: bool = False
-) -> int:
+def _overlapping(pairs: Pairs, holds: Sequence[Stamped], rows: Sequence[Row], *, proved: bool = False) -> int:
     """Add the pairs of holds whose rows overlap, by their identities; return how many there are."""
     exclusion = sweep(rows)
     if exclusion.overlaps:
@@ -126,7 +129,7 @@ def _overlapping(
             same = one.host == other.host
             ends = [Hold(*(each.row if same else each.certain)) for each in (one, other)]
             proof = f"it drew ticket {second[0]}, between {first[0]} and {first[1]} of the other" if proved else ""
-            pairs.setdefault(key, Overlap(ends[0], ends[1], proof))
+            pairs.setdefault(key, (same, Overlap(ends[0], ends[1], proof)))
     return exclusion.overlapping
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import queue
 import re
+import signal
 import sys
 import threading
 import time
@@ -124,6 +125,8 @@ def gateways(names: Sequence[HostName], way: Way, timeout_s: float) -> Iterator[
     answers: queue.SimpleQueue[tuple[HostName, Channel | str]] = queue.SimpleQueue()
 
     def connect(name: HostName, group: execnet.Group, code: bytes | str) -> None:
+        # What this thread starts, ssh above all, hears no Ctrl-C: this process ends it when all is in order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
         answers.put((name, _opened(name, group, way, code)))
 
     with Descendants():

@@ -21,6 +21,7 @@ from .gateways import HostName, Way, gateways
 if TYPE_CHECKING:
     from .mpi import Ranks
 
+SILENCE = "no answer in"
 TICKETS = count(1)
 """The one counter from which the workers of all hosts draw."""
 
@@ -145,9 +146,13 @@ class Link:
                 raise HostError(self._gone)
             self._early.append((stamp, message))
 
+    def silence(self, timeout_s: float) -> str:
+        """Say who has been silent for so long, the host or only its keeper, and where that one sleeps."""
+        return self._silence(timeout_s, "answer").removeprefix(f"{self.name}: ")
+
     def _silence(self, timeout_s: float, kind: str) -> str:
-        """Say who is silent: the host, or only its keeper, and where that one sleeps."""
-        silent = f"{self.name}: no answer in {timeout_s:g} s"
+        """Do as `silence` does, with the name of the host; of a ping there is less to say."""
+        silent = f"{self.name}: {SILENCE} {timeout_s:g} s"
         if kind == "answer":
             try:
                 self._send("look")

@@ -27,7 +27,7 @@ from lab.records.race import HOST
 from lab.scenario import Damage
 
 from .clocks import Clock, Offset, offset
-from .links import HostError, Link
+from .links import SILENCE, HostError, Link
 from .parcel import parcel
 from .trial import error_of, setting_for, unpacked
 
@@ -41,10 +41,11 @@ LEAD_NS = 30_000_000
 TRIAL_S = 3.0
 """A trial ends after so many seconds, whatever rounds are left, where the user has not chosen the rounds."""
 
-PROBED_ROUNDS, PROBED_S = 3, 40.0
+PROBED_ROUNDS, PROBED_S, USUAL_S = 3, 40.0, 30.0
 """The rounds of the trial by which it is measured how long a contended request waits, and the longest wait allowed.
 
-A client of NFSv4 that was refused asks again after longer and longer pauses, up to 30 s (nfs4_set_lock_task_retry).
+A client of NFSv4 that was refused asks again after longer and longer pauses, up to 30 s (nfs4_set_lock_task_retry). A
+time limit that is shorter than the usual one is the user's choice.
 """
 
 SLACK = 4
@@ -130,26 +131,31 @@ class HostsRace:
     def trial(self, setting: Setting, number: int, folders: Sequence[Path] = ()) -> Result:
         """Race once, on a new file. Raises what `run_trial` raises, with the name of the host."""
         self._check_several()
-        return self._raced(setting, number, self._limits_of(setting))
+        key = setting.lock.name, setting.backing
+        if setting.lock.excludes and key not in self._limits:
+            probed = self._probe(setting, number)
+            if probed.failures:
+                return probed
+            self._limits[key] = self._limits_after(probed, setting)
+        most_s = setting.time_limit_s
+        usual = Limits(min(most_s, self._longest_s or most_s), most_s)
+        return self._raced(setting, number, self._limits.get(key, usual))
 
-    def _limits_of(self, setting: Setting) -> Limits:
-        """Return the limits under this lock, from a short trial in which every worker wants it: slow is not hung."""
-        key, most_s = (setting.lock.name, setting.backing), setting.time_limit_s
-        if not setting.lock.excludes:
-            return Limits(min(most_s, self._longest_s or most_s), most_s)
-        if key not in self._limits:
-            self._step("probe", self._each(setting=setting_for(setting, leak=0.0)), most_s + self._timeout_s)
-            few = replace(setting, rounds=min(setting.rounds, PROBED_ROUNDS), leak=0.0)
-            found = self._raced(few, 0, Limits(TRIAL_S, max(most_s, PROBED_S)))
-            wait_s = max((hold[0] - hold[2] for hold in found.holds), default=0) / 1e9
-            hand_offs = found.between.hand_offs if found.between else 0
-            least_s = ENOUGH * found.wall_ns / 1e9 / max(1, hand_offs)
-            stop_s = min(most_s, max(self._longest_s, least_s)) if self._longest_s else most_s
-            limits = Limits(stop_s, max(most_s, SLACK * wait_s))
-            if found.failures:
-                return limits
-            self._limits[key] = limits
-        return self._limits[key]
+    def _probe(self, setting: Setting, number: int) -> Result:
+        """Acquire the lock once on each host, then race a short trial in which every worker wants it."""
+        most_s = setting.time_limit_s
+        self._step("probe", self._each(setting=setting_for(setting, leak=0.0)), most_s + self._timeout_s)
+        few = replace(setting, rounds=min(setting.rounds, PROBED_ROUNDS), leak=0.0)
+        return self._raced(few, number, Limits(TRIAL_S, most_s if most_s < USUAL_S else max(most_s, PROBED_S)))
+
+    def _limits_after(self, probed: Result, setting: Setting) -> Limits:
+        """Return the limits under this lock: slow is not hung, and a trial is to see some hand-offs."""
+        most_s = setting.time_limit_s
+        wait_s = max((granted - requested for granted, _, requested, *_ in probed.holds), default=0) / 1e9
+        hand_offs = probed.between.hand_offs if probed.between else 0
+        least_s = ENOUGH * probed.wall_ns / 1e9 / max(1, hand_offs)
+        stop_s = min(most_s, max(self._longest_s, least_s)) if self._longest_s else most_s
+        return Limits(stop_s, max(most_s, SLACK * wait_s))
 
     def _raced(self, setting: Setting, number: int, limits: Limits) -> Result:
         lost_before = set(self.lost)
@@ -240,8 +246,11 @@ class HostsRace:
 
     def _failed(self, number: int, hosts: Iterable[str]) -> Result:
         """Return the result of a trial that these hosts did not end."""
-        failures = [Failure(trial=number, worker=HOST, round=0, how="killed", reason=self.lost[host], host=host)
-                    for host in self.lost if host in hosts]  # fmt: skip
+        failures = [
+            Failure(number, HOST, 0, "late" if SILENCE in why else "killed", why, host=host)
+            for host, why in self.lost.items()
+            if host in hosts
+        ]
         nothing = Gathered(
             released_ns=0, workers=0, time_limit_s=0, exits=[], reports=[], failures=failures, holds=[], ended_ns=[0],
             rounds_done=[], unrecorded=0, refused=0, deadlocks=0, gave_up=0, private_bytes=0,
@@ -265,7 +274,8 @@ class HostsRace:
                 self.links[host].ask("race", step=step, **arguments)
                 self._asked.add(host)
         if offsets:
-            self._wait(list(asked), limit_s, offsets)
+            self._wait(list(asked), limit_s - self._timeout_s, offsets)
+            limit_s = self._timeout_s
         answers = {}
         for host in asked:
             if host in self.links:
@@ -304,8 +314,13 @@ class HostsRace:
             with self._noting(host):
                 self.links[host].interrupt()
         for host in list(self._asked):
-            with suppress(HostError):
-                self.links[host].answer(self._timeout_s)
+            link = self.links[host]
+            if link.answered(self._timeout_s):
+                with suppress(HostError):  # its text says that it was interrupted
+                    link.answer(self._timeout_s)
+            else:
+                self.lost[host] = link.silence(self._timeout_s)
+                self.links.pop(host)
         self._asked.clear()
 
 
