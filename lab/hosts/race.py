@@ -242,7 +242,7 @@ class HostsRace:
         views = self._step("view", self._each(), limit_s)
         other = [name for name in others if name in views and first in views and _differ(views[name], views[first])]
         evidence = [_difference(first, views[first], name, views[name]) for name in other]
-        result.judge([Damage(VIEW, len(other), len(others), evidence)])
+        result.judge([Damage(VIEW, len(other), max(len(others), result.operations), evidence)])
 
     def _failed(self, number: int, hosts: Iterable[str]) -> Result:
         """Return the result of a trial that these hosts did not end."""

@@ -69,6 +69,9 @@ def _more_can_be_shown(case: Case, options: Options) -> bool:
 
 def _next_command(case: Case, options: Options) -> str:
     """Return the line with the command that shows more of what went wrong: step by step, or when who did what."""
+    if options.hosts and case.verdict != "inconclusive":
+        words = [word for option in _reached(options) for word in option]
+        return f"{NEXT}{lab_command()} check {shell_line([*words, options.directory])}"
     if case.explanation and case.explanation.token:
         return replay_line(case.explanation.token)
     if case.program:
@@ -77,8 +80,6 @@ def _next_command(case: Case, options: Options) -> str:
         more = _stronger(case, options)
     elif case.lock in MODELLED and case.shares and not case.explanation:
         more = ["--explain"]
-    elif options.hosts:
-        more = ["--wide"]
     else:
         more = ["--html", "race.html"]
     return f"{NEXT}{race_line(case, options, *more)}"
@@ -142,12 +143,7 @@ def _how(case: Case, options: Options) -> Iterator[list[str]]:
     """Yield how it is raced, each option with its value, where the user chose it."""
     usual = anonymous_text(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - the default of --dir
     yield from (["--dir", each] for each in options.directories or [options.directory] if each != usual)
-    if options.mpi:
-        yield ["--mpi"]
-    elif options.hosts:
-        yield ["--hosts", ",".join(options.hosts)]
-        reached = {"--python": options.python, "--ssh-config": options.ssh_config, "--rsh": options.rsh}
-        yield from ([name, each] for name, each in reached.items() if each)
+    yield from _reached(options)
     yield ["--workers", str(case.workers - case.programs if case.programs < case.workers else case.workers)]
     yield ["--seed", str(options.seed)]
     chosen = {
@@ -162,6 +158,16 @@ def _how(case: Case, options: Options) -> Iterator[list[str]]:
     yield from (
         [name, f"{value:g}" if isinstance(value, float) else str(value)] for name, value in chosen.items() if value
     )
+
+
+def _reached(options: Options) -> Iterator[list[str]]:
+    """Yield which hosts it goes over, and how they are reached, each option with its value."""
+    if options.mpi:
+        yield ["--mpi"]
+    elif options.hosts:
+        yield ["--hosts", ",".join(options.hosts)]
+        reached = {"--python": options.python, "--ssh-config": options.ssh_config, "--rsh": options.rsh}
+        yield from ([name, each] for name, each in reached.items() if each)
 
 
 def evidence(record: ExploredCase) -> Iterator[str]:
