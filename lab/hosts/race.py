@@ -18,6 +18,7 @@ from typing import Any
 
 from lab.analysis.between_hosts import ENOUGH, Share, Stamped, judge
 from lab.errors import CannotRunError
+from lab.output import complain
 from lab.processes.child import stops_noted
 from lab.racing.trial import Gathered, Result, result_of
 from lab.racing.worker import Setting
@@ -121,7 +122,9 @@ class HostsRace:
             last = asked.pop(maker, None)
             self._step("end", asked, self._timeout_s)
             if last:
-                self._step("end", {maker: {"orphaned": maker != self._maker}}, self._timeout_s)
+                ended = self._step("end", {maker: {"orphaned": maker != self._maker}}, self._timeout_s)
+                if ended.get(maker, {}).get("left"):
+                    complain(f"{self._directory}: a folder lab-* of the race was left behind there; remove it by hand")
 
     def _check_several(self) -> None:
         if len(self.links) < 2:

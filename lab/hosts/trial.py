@@ -170,9 +170,11 @@ class HostRace:
         with stops_held():
             self.remove()
             self._kept.close()
-            if orphaned and (found := Folder.holding(self.folder, NAME, CONTENT)):
-                found.remove()
-        return {}
+            if orphaned:
+                with suppress(FileNotFoundError):
+                    if found := Folder.holding(self.folder, NAME, CONTENT):
+                        found.remove()
+            return {"left": self.folder.is_dir()}
 
 
 def _drawn(ready: Ready, found: Gathered) -> list[tuple[int, int]]:

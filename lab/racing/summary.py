@@ -332,7 +332,8 @@ def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures:
         if first.worker == HOST:
             return f"host {first.host}: {first.reason}, in trial {first.trial}{_more(failures)}"
         where = f"trial {first.trial}" if first.program else f"round {first.round} of trial {first.trial}"
-        return f"worker {first.worker} {first.reason}, in {where}{_more(failures)}"
+        on = f" on {first.host}" if first.host else ""
+        return f"worker {first.worker}{on} {first.reason}, in {where}{_more(failures)}"
     if overlaps:
         noun = "time" if overlaps == 1 else "times"
         broken = "and the data broke" if damage else "though no data broke this time"

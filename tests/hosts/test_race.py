@@ -223,8 +223,8 @@ def test_the_user_s_own_files_are_sent_along_and_a_short_race_is_inconclusive(tm
     [
         ("os.kill(keeper(), signal.SIGKILL)", "died", "host local:3: its keeper was killed by signal 9, in trial 0"),
         ("os.kill(agent(), signal.SIGKILL)", "died", "host local:3: the connection is gone, in trial 0"),
-        ("raise ValueError('mine')", "died", "worker 5 raised ValueError: mine, in round 1 of trial 0"),
-        ("time.sleep(3600)", "timeout", "worker 5 still at work after "),
+        ("raise ValueError('mine')", "died", "worker 5 on local:3 raised ValueError: mine, in round 1 of trial 0"),
+        ("time.sleep(3600)", "timeout", "worker 5 on local:3 still at work after "),
     ],
 )  # fmt: skip
 def test_what_fails_is_named_and_the_others_go_on(what: str, verdict: str, reason: str, tmp_path: Path) -> None:
