@@ -19,10 +19,10 @@ LONGEST_FIRST = (
     "tests/checking/test_filesystems.py",
     "tests/checking/test_fuzz.py",
     "tests/checking/test_stress.py",
-    "tests/survey/test_locks.py",
+    "tests/cli/test_locks.py",
     "tests/pytest_plugin/test_cases.py",
     "tests/checking/test_supervise.py",
-    "tests/tutorial/test_tour.py",
+    "tests/test_packaging.py",
 )
 """The modules that take a minute or more, those with the longest tests first."""
 
