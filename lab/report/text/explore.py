@@ -15,7 +15,7 @@ from lab.errors import ExitCode
 from lab.output import lab_command
 from lab.records import Crashes, Exploration, ExploredCase, Step
 from lab.report.documents import Report
-from lab.report.format import PLAIN, Column, Style, Table, plural, wrapped
+from lab.report.format import DATA_FORMATS, PLAIN, Column, Style, Table, plural, wrapped
 
 SHOWN_BYTES = 4
 
@@ -327,8 +327,10 @@ def text_of(run: Exploration, style: Style = PLAIN) -> str:
 
     A failure is described in full where one case was asked for, else by the line that replays it.
     """
-    if not style.is_for_people:
+    if style.format in DATA_FORMATS:  # programs find the same columns in all of them
         return Table(COLUMNS, run.cases).render(style)
+    if not style.is_for_people:
+        return verdicts(run).render(style)
     parts = [heading(run), verdicts(run).render(style)]
     broken = [case for case in run.cases if case.verdict == "broken" and case.steps]
     if len(run.cases) == 1 or len(broken) == 1:
