@@ -8,20 +8,23 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import run_lab
-from tests.hosts.gluster import gluster
+from tests.hosts.gluster import LOCKS_AT_ONCE, NO_TRANSLATORS, gluster
 from tests.hosts.rig import AHEAD_S
 
 pytestmark = [pytest.mark.needs("gluster"), pytest.mark.mounts]
 
+ONLY = ["--only", "posix,pread,remapped_pread"]
 
-def test_hosts_that_share_a_volume_are_surveyed_over_ssh(tmp_path: Path) -> None:
-    with gluster(tmp_path) as rig:
-        ended = run_lab("hosts", *rig.options, "--dir", rig.shared, "--json", "-", env=rig.env)
-    hosts = json.loads(ended.stdout)["hosts"]
-    assert (ended.returncode, ended.stderr, [host["trouble"] for host in hosts]) == (0, "", ["", "", ""])
-    assert {(host["filesystem"], host["sees"], host["same_kernel_as"]) for host in hosts} == {
-        ("fuse.glusterfs", True, "")
-    }
-    for index, host in enumerate(hosts):
+
+def test_a_volume_that_keeps_what_it_read_is_safe_for_a_file_reopened_in_the_lock_alone(tmp_path: Path) -> None:
+    options = {**LOCKS_AT_ONCE, **NO_TRANSLATORS}
+    with gluster(tmp_path, "replica 2", options, ["--fopen-keep-cache=no"]) as rig:
+        ended = run_lab("check", rig.shared, *ONLY, *rig.options, "--no-save", "--json", "-", env=rig.env)
+    check = json.loads(ended.stdout)
+    verdicts = {each["name"]: each["verdict"] for each in check["guarantees"]}
+    assert (ended.returncode, verdicts) == (1, {"posix": "safe", "pread": "unsafe", "remapped_pread": "safe"})
+    found = {(host["filesystem"], host["sees"], host["same_kernel_as"], host["trouble"]) for host in check["hosts"]}
+    assert found == {("fuse.glusterfs", True, "", "")}
+    for index, host in enumerate(check["hosts"]):
         assert abs(host["clock_offset_ns"] - index * AHEAD_S * 10**9) <= host["clock_uncertainty_ns"]
     assert not list(rig.shared.iterdir())
