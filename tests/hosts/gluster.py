@@ -7,6 +7,8 @@ Each host has its own processes, mounts, network and clock; a hub joins the netw
 What a glusterd keeps lies in file systems in memory, of its host alone. So nothing is left: the processes end with the
 first one of their namespace, and the mounts with the last. From Debian: glusterfs-server, glusterfs-client,
 openssh-server.
+
+A home of their own keeps the shells that sshd starts from what the user's own has in its start files.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ HostKey {folder}/host-key
 AuthorizedKeysFile {folder}/key.pub
 StrictModes no
 UsePAM no
+SetEnv HOME=/run
 PidFile none
 PermitRootLogin yes
 """

@@ -22,7 +22,9 @@ def test_a_volume_that_keeps_what_it_read_is_safe_for_a_file_reopened_in_the_loc
         ended = run_lab("check", rig.shared, *ONLY, *rig.options, "--no-save", "--json", "-", env=rig.env)
     check = json.loads(ended.stdout)
     verdicts = {each["name"]: each["verdict"] for each in check["guarantees"]}
-    assert (ended.returncode, verdicts) == (1, {"posix": "safe", "pread": "unsafe", "remapped_pread": "safe"})
+    assert (ended.returncode, verdicts) == (1, {"posix": "safe", "pread": "unsafe", "remapped_pread": "safe"}), (
+        ended.stderr
+    )
     found = {(host["filesystem"], host["sees"], host["same_kernel_as"], host["trouble"]) for host in check["hosts"]}
     assert found == {("fuse.glusterfs", True, "", "")}
     for index, host in enumerate(check["hosts"]):
