@@ -27,8 +27,9 @@ HANDOFFS = 20
 LEAST_HANDOFFS = 12
 """With fewer of them nothing is called safe."""
 
-LONG_S, LONGEST_S = 2.0, 30.0
-"""After so many seconds LEAST_HANDOFFS are enough; after the other no further turn begins."""
+SHORT_S, LONG_S, LONGEST_S = 0.3, 2.0, 30.0
+"""LEAST_HANDOFFS are enough after the first where one was stale, after the second where none was; after the third no
+further turn begins."""
 
 SIZE = 4096
 VALUE = 8
@@ -277,7 +278,8 @@ class _Turns:
             self._prepare()
             for turn in range(HANDOFFS + 1 if len(self._hosts) > 1 else 1):
                 spent = time.monotonic() - begun
-                if spent > LONGEST_S or (spent > LONG_S and self._handoffs >= LEAST_HANDOFFS):
+                enough_s = SHORT_S if self._stale else LONG_S
+                if spent > LONGEST_S or (spent > enough_s and self._handoffs >= LEAST_HANDOFFS):
                     break
                 self._take(turn)
         except _Stopped as stopped:

@@ -30,3 +30,25 @@ def test_a_volume_that_keeps_what_it_read_is_safe_for_a_file_reopened_in_the_loc
     for index, host in enumerate(check["hosts"]):
         assert abs(host["clock_offset_ns"] - index * AHEAD_S * 10**9) <= host["clock_uncertainty_ns"]
     assert not list(rig.shared.iterdir())
+
+
+def test_locks_exclude_between_hosts_and_the_data_under_them_is_stale(tmp_path: Path) -> None:
+    with gluster(tmp_path) as rig:
+        words = [
+            "check",
+            *rig.options,
+            str(rig.shared),
+            "--only",
+            "probe,turns,posix,pread",
+            "--no-save",
+            "--json",
+            "-",
+        ]
+        ended = run_lab(*words, env=rig.env)
+        assert not list(rig.shared.iterdir())
+    found = json.loads(ended.stdout)
+    assert (ended.returncode, {each["name"]: each["verdict"] for each in found["guarantees"]}) == (
+        1,
+        {"posix": "safe", "pread": "unsafe"},
+    )
+    assert all(each["stale"] for each in found["turns"])
