@@ -25,8 +25,8 @@ from tests.helpers import PATIENCE_S, wait_until
 from tests.hosts.rig import AHEAD_S, Rig, namespaces, watched
 from tests.needs import need
 
-NAMES = "abc"
 VOLUME, NET = "v", "10.77.0"
+HOSTS = {name: f"{NET}.{number}" for number, name in enumerate("abc", 1)}
 UNSHARE = ("unshare", "--mount", "--net", "--uts", "--pid", "--mount-proc", "--fork", "--kill-child")
 ENTER = ("nsenter", "--mount", "--net", "--uts", "--pid", "--time")
 
@@ -82,57 +82,69 @@ def gluster(
     need("gluster")
     shared = folder / "shared"
     shared.mkdir()
-    _write_configuration(folder)
+    write_configuration(folder, HOSTS)
     with ExitStack() as stack:
-        hub = stack.enter_context(namespaces(["unshare", "--net", "--fork", "--kill-child"], "echo ready; exec cat"))
-        on_hub = ("nsenter", "--target", str(hub), "--net")
-        for words in ("link add hub type bridge", "link set hub up", f"addr add {NET}.100/24 dev hub"):
-            _run(*on_hub, "ip", *words.split())
+        hub = stack.enter_context(network(folder))
         hosts = {}
-        for index, name in enumerate(NAMES):
+        for index, (name, address) in enumerate(HOSTS.items()):
             (folder / f"boot-{name}").write_text(f"{name}\n")
             clock = ("--time", "--monotonic", str(index * AHEAD_S))
             hosts[name] = stack.enter_context(namespaces([*UNSHARE, *clock], HOST, name, folder))
-            wire = f"link add eth0 netns {hosts[name]} type veth peer name to-{name} netns {hub}"
-            _run("ip", *wire.split())
-            _run(*on_hub, "ip", "link", "set", f"to-{name}", "master", "hub", "up")
-            for words in (f"addr add {NET}.{index + 1}/24 dev eth0", "link set eth0 up"):
-                _run(*_on(hosts[name]), "ip", *words.split())
+            plug(hub, hosts[name], name, address)
         for pid in hosts.values():
-            _run(*_on(pid), shutil.which("sshd"), "-f", folder / "sshd")
-            _run(*_on(pid), "sh", "-c", "glusterd --no-daemon >/dev/null 2>&1 &")
+            run(*on(pid), shutil.which("sshd"), "-f", folder / "sshd")
+            run(*on(pid), "sh", "-c", "glusterd --no-daemon >/dev/null 2>&1 &")
         _make_volume(list(hosts.values()), layout, options or {})
         for pid in hosts.values():
-            _run(*_on(pid), "glusterfs", "--volfile-server=localhost", f"--volfile-id={VOLUME}", *mounted, shared)
+            run(*on(pid), "glusterfs", "--volfile-server=localhost", f"--volfile-id={VOLUME}", *mounted, shared)
         for name, pid in hosts.items():
             mounts = Path(f"/proc/{pid}/mountinfo")
             wait_until(partial(_has, mounts, f" {shared} "), f"the volume is mounted on {name}")
-        _write_script(folder / "ssh", f'exec {" ".join(on_hub)} {shutil.which("ssh")} -F {folder}/config "$@"')
         with watched(Rig({"PATH": f"{folder}:{os.environ['PATH']}"}, list(hosts), shared, folder, hosts)) as rig:
             yield rig
 
 
+@contextmanager
+def network(folder: Path) -> Iterator[int]:
+    """Yield a process in a network whose bridge joins those of the hosts; the ssh in the folder starts from there."""
+    with namespaces(["unshare", "--net", "--fork", "--kill-child"], "echo ready; exec cat") as hub:
+        for words in ("link add hub type bridge", "link set hub up", f"addr add {NET}.100/24 dev hub"):
+            run(*on_hub(hub), "ip", *words.split())
+        command = " ".join([*on_hub(hub), str(shutil.which("ssh")), "-F", f"{folder}/config"])
+        _write_script(folder / "ssh", f'exec {command} "$@"')
+        yield hub
+
+
+def plug(hub: int, host: int, name: str, address: str) -> None:
+    """Join the network of a host to that of the hub."""
+    run("ip", *f"link add eth0 netns {host} type veth peer name to-{name} netns {hub}".split())
+    run(*on_hub(hub), "ip", "link", "set", f"to-{name}", "master", "hub", "up")
+    for words in (f"addr add {address}/24 dev eth0", "link set eth0 up"):
+        run(*on(host), "ip", *words.split())
+
+
 def _make_volume(hosts: Sequence[int], layout: str, options: Mapping[str, str]) -> None:
     def gluster(*words: str) -> str:
-        return _run(*_on(hosts[0]), "gluster", "--mode=script", *words)
+        return run(*on(hosts[0]), "gluster", "--mode=script", *words)
 
     for pid in hosts:
-        wait_until(partial(_ends_well, *_on(pid), "gluster", "pool", "list"), "glusterd answers")
+        wait_until(partial(_ends_well, *on(pid), "gluster", "pool", "list"), "glusterd answers")
     for index in range(1, len(hosts)):
-        gluster("peer", "probe", f"{NET}.{index + 1}")
+        gluster("peer", "probe", list(HOSTS.values())[index])
     wait_until(lambda: gluster("pool", "list").count("Connected") == len(hosts), "the peers are connected")
-    bricks = [f"{NET}.{index + 1}:/mnt/brick" for index in range(2)]
+    bricks = [f"{address}:/mnt/brick" for address in list(HOSTS.values())[:2]]
     gluster("volume", "create", VOLUME, *(["replica", "2"] if layout == "replica 2" else []), *bricks, "force")
     for name, value in options.items():
         gluster("volume", "set", VOLUME, name, value)
     gluster("volume", "start", VOLUME)
 
 
-def _write_configuration(folder: Path) -> None:
+def write_configuration(folder: Path, hosts: Mapping[str, str]) -> None:
+    """Write the keys and the configuration of ssh and sshd for hosts with these addresses."""
     for name in ("host-key", "key"):
-        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
     (folder / "sshd").write_text(SSHD.format(folder=folder))
-    named = "".join(f"Host {name}\n  HostName {NET}.{index + 1}\n" for index, name in enumerate(NAMES))
+    named = "".join(f"Host {name}\n  HostName {address}\n" for name, address in hosts.items())
     (folder / "config").write_text(named + SSH.format(folder=folder))
     # Replication to other clusters, which each glusterd sets up at its start for 20 s.
     _write_script(folder / "gsyncd", "echo gsyncd")
@@ -151,11 +163,15 @@ def _ends_well(*words: str) -> bool:
     return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
-def _on(pid: int) -> list[str]:
+def on_hub(hub: int) -> list[str]:
+    return ["nsenter", "--target", str(hub), "--net"]
+
+
+def on(pid: int) -> list[str]:
     return [*ENTER, "--target", str(pid)]
 
 
-def _run(*words: object) -> str:
+def run(*words: object) -> str:
     command = [*map(str, words)]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False
