@@ -93,8 +93,10 @@ def drawn(holds: Sequence[True_]) -> list[tuple[int, int]]:
 
 @given(aheads, measured, st.integers(-(10**9), 2 * 10**9))
 def test_the_moment_of_a_stamp_lies_within_its_bounds(ahead: Ahead, measurements: list[object], moment: int) -> None:
-    window = clock_of(ahead, measurements).when(ahead.shows(moment))  # type: ignore[arg-type]
+    clock = clock_of(ahead, measurements)  # type: ignore[arg-type]
+    window = clock.when(ahead.shows(moment))
     assert window.earliest <= moment <= window.latest
+    assert clock.when(clock.shows(moment)).earliest <= moment <= clock.when(clock.shows(moment)).latest
 
 
 @pytest.mark.parametrize("with_tickets", [False, True])

@@ -19,7 +19,7 @@ from lab.hosts.links import Link, Reach, connected
 from lab.hosts.race import HostsRace, dealt
 from lab.racing import race_for
 from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab, wait_until
-from tests.hosts.rig import hosts_on
+from tests.hosts.rig import AHEAD_S, hosts_on
 from tests.racing.racing import case_of
 
 TWO = ("--hosts", "local:1,local:2", "--no-save", "--no-explore", "--lock", "fcntl", "--json", "-")
@@ -174,6 +174,7 @@ def test_hosts_with_clocks_far_apart_are_raced_and_a_lock_that_holds_is_never_ac
     assert (between["ordered_by"], between["compared_holds"]) == (ordered_by, 1600)
     assert between["ticketed_holds"] == (1600 if ordered_by == "tickets" else 0)
     assert [host["holds"] for host in between["hosts"]] == [800, 800]
+    assert case["wall_s"] < AHEAD_S  # the clocks of the hosts are that far apart
     strong = between["hand_offs"] >= 20 and case["contended_requests"] >= 20
     assert (case["verdict"], ended.returncode) == (("clean", 0) if strong else ("inconclusive", 3))
     assert not list(rig.backing.iterdir())
@@ -240,7 +241,8 @@ def test_what_fails_is_named_and_the_others_go_on(what: str, verdict: str, reaso
     assert parts == ["local:1", "local:2"] + ["local:3"] * ("host" not in reason)
 
 
-def test_a_stop_in_the_middle_keeps_what_there_is_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stop_in_the_middle_keeps_what_there_is_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     shared, file = shared_by(tmp_path), scenario(tmp_path / "mine", "open('{begun}', 'w'); time.sleep(3600)")
     begun = tmp_path / "begun"
     file.write_text(file.read_text().replace("{begun}", str(begun)))
@@ -249,10 +251,14 @@ def test_a_stop_in_the_middle_keeps_what_there_is_and_leaves_nothing(tmp_path: P
     command = [sys.executable, "-m", "lab", *map(str, words)]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         wait_until(begun.exists, "the second case has begun")
-        os.killpg(process.pid, signal.SIGINT)
+        if number == signal.SIGKILL:
+            process.kill()
+        else:
+            os.killpg(process.pid, number)
         out, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 130
-    assert [(case["scenario"], case["operations"]) for case in json.loads(out)["cases"]] == [("counter", 160)]
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert [(case["scenario"], case["operations"]) for case in json.loads(out)["cases"]] == [("counter", 160)]
     wait_until(lambda: nothing_left(shared), "nothing is left")
 
 
