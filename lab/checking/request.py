@@ -69,7 +69,7 @@ def request_for(only: Sequence[str], *, on_hosts: bool = False) -> Request:
     parts = [word for word in there if word in words] or [
         part
         for part in there
-        if not (on_hosts and part == "random")  # a program over links takes 100 times as long
+        if not (on_hosts and part == "random")  # each call goes over a link: 3 programs a second, 40 on one host
         if not named or part in ("rules", "faults") or {*named} & {*there[part]}
     ]
     wanted = named or [name for part in parts for name in there[part]]

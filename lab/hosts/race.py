@@ -148,6 +148,7 @@ class HostsRace:
         """Acquire the lock once on each host, then race a short trial in which every worker wants it."""
         most_s = setting.time_limit_s
         self._step("probe", self._each(setting=setting_for(setting, leak=0.0)), most_s + self._timeout_s)
+        self._check_several()
         few = replace(setting, rounds=min(setting.rounds, PROBED_ROUNDS), leak=0.0)
         return self._raced(few, number, Limits(TRIAL_S, most_s if most_s < USUAL_S else max(most_s, PROBED_S)))
 
