@@ -112,6 +112,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "module:attribute, and for a program alone; else none)",
     )
     add(
+        "--crash",
+        choices=("kill",),
+        default="",
+        help="also kill a holder between two of its stores in each trial of a row of its own, let one more worker "
+        "recover (the scenario's recover), and check what is left; lab explore --crash tries every crash point",
+    )
+    add(
         "--isolate",
         choices=ISOLATED,
         default="",
@@ -176,6 +183,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     check_format(arguments.format)
     check_hosts(arguments)
+    check_crash(arguments)
     check_program(arguments)
     scenarios = scenarios_of(arguments)
     job = verbs.race(
@@ -195,6 +203,7 @@ def _run(arguments: argparse.Namespace) -> int:
         leak=arguments.leak,
         detects=arguments.detects,
         faults="none" if over_hosts(arguments) else arguments.faults,
+        crash=arguments.crash,
         isolate=arguments.isolate,
         time_limit=arguments.time_limit,
         record=arguments.record or (RECORDED if arguments.html or arguments.trace else 0),
@@ -233,6 +242,14 @@ def _run(arguments: argparse.Namespace) -> int:
             return documents.report(done)
 
 
+def check_crash(arguments: argparse.Namespace) -> None:
+    """Raise UsageError where programs are to crash: the lab kills workers of its own between two of their stores."""
+    from lab.errors import UsageError
+
+    if arguments.crash and arguments.program:
+        raise UsageError("--crash: kills the workers of a scenario; leave out --program, or give --faults instead")
+
+
 def check_hosts(arguments: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense over several hosts, or without them."""
     from lab.errors import UsageError
@@ -256,7 +273,7 @@ def over_hosts(arguments: argparse.Namespace) -> bool:
     return bool(arguments.hosts or arguments.hosts_file or arguments.mpi)
 
 
-ONE_HOST = ("program", "check", "prepare", "watch", "faults", "isolate", "record", "html", "trace")
+ONE_HOST = ("program", "check", "prepare", "watch", "faults", "crash", "isolate", "record", "html", "trace")
 """The options that so far work on one host only."""
 
 

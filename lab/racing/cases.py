@@ -29,7 +29,7 @@ from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
 from lab.scenario.base import VERDICTS
 
-from .faults import NONE, Fault, faults_for, judged
+from .faults import CRASH, NONE, Fault, faults_for, judged
 from .mailbox import failed_check
 from .probe import Untaken, probe_within
 from .summary import held_to, summarise
@@ -82,6 +82,8 @@ def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
         raise UsageError("--leak: without a lock there is nothing to leak; add --locked or --lock NAME")
     if options.faults not in ("", NONE) and not any(case.setting.lock.excludes for case in cases):
         raise UsageError("--faults: without a lock nobody holds or waits; add --locked or --lock NAME, or leave it out")
+    if options.crash and not any(case.setting.fault is CRASH for case in cases):
+        raise UsageError("--crash: takes a lock and two workers or more; add --locked or --lock NAME, or --workers 4")
     return cases
 
 
@@ -93,6 +95,7 @@ def with_faults(case: Case, options: Options, lock: str = "") -> list[Case]:
     """
     setting = case.setting
     faults = faults_for("program" if setting.alone else "lock", options.faults, lock)
+    faults += [CRASH] * (bool(options.crash) and not setting.alone)
     if not setting.alone:
         fits = setting.lock.excludes and setting.workers > 1 and not isinstance(setting.lock, Missing)
         expected = setting.scenario.expected(setting.lock.name, setting.backing)
@@ -105,7 +108,7 @@ def _faulty(setting: Setting, fault: Fault, options: Options) -> Setting:
     """Return the setting with its fault; the rounds of a program follow the speed of its ordinary row."""
     if setting.alone:
         return replace(setting, fault=fault)
-    rounds = EVENTS if fault.seconds else ONCE
+    rounds = FEW if fault is CRASH else EVENTS if fault.seconds else ONCE
     return replace(setting, fault=fault, rounds=rounds, pin=options.pin or "none", seed=f"{setting.seed}/{fault.name}")
 
 
@@ -239,7 +242,11 @@ SLACK = 4
 
 EVENTS = 2000
 ONCE = 20
-"""The most rounds of a trial in which every round has a fault, and the rounds where one has."""
+FEW = 5
+"""The most rounds of a trial in which every round has a fault, the rounds where one has, and those with a crash.
+
+After a crash nothing more is learnt from a trial but whether it recovers: the next one counts for more.
+"""
 
 
 def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path], patience_s: float = PATIENCE_S) -> Row:
@@ -262,7 +269,10 @@ def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path], patience_s: f
     setting = replace(setting, time_limit_s=fault.stop_s + limit_s, most_limits=limits)
     case = replace(case, setting=setting)
     row = race_for(case, folders, fault.seconds) if fault.seconds else run_case(case, 1, folders)
-    return judged(row, fault, limit_s)
+    row = judged(row, fault, limit_s)
+    if fault.what == "crash" and row.expected == "clean" and setting.scenario.after_crash.get("kill") == "damaged":
+        row = replace(row, expected="damaged")
+    return row
 
 
 def _ordinary(rows: Sequence[Row]) -> Row:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lab.analysis.holds import Row as Hold
-from lab.analysis.statistics import plural
+from lab.analysis.statistics import detection_limit, plural
 from lab.errors import UsageError
 from lab.locking.registry import BUILT_IN
 from lab.records import Case, Failure
+from lab.records.race import CRASHED
 
 Target = Literal["lock", "program"]
 NONE, SHORT, LONG = WANTED = ("none", "short", "long")
@@ -33,7 +34,7 @@ class Fault:
     target: Target
     summary: str
     whom: Literal["holder", "waiter", "worker"]
-    what: Literal["kill", "stop", "signal", "pause", "isolate"]
+    what: Literal["kill", "stop", "signal", "pause", "isolate", "crash"]
     seconds: float = 0.0
     stop_s: float = 0.0
     long: bool = False
@@ -43,6 +44,8 @@ class Fault:
         """Return what happened each time, as the end of a sentence that begins with its effect."""
         if self.what == "isolate":
             return "each worker had got a pid namespace of its own"
+        if self.what == "crash":
+            return "a holder was killed and the next one had recovered"
         if self.what == "stop":
             return f"the {self.whom} had been stopped for {self.stop_s:g} s"
         return f"a {self.whom} was {self.what}ed".replace("signaled", "signalled")
@@ -80,6 +83,12 @@ OF_PROGRAMS = (
     _stopped("program", 15, long=True),
 )
 """The faults that are made to the copies of a program (`lab.racing.programs.faulty`)."""
+
+CRASH = Fault(
+    CRASHED, "lock", "a holder is killed between two stores, and one more worker recovers", "holder",
+    "crash", 4.0,
+)  # fmt: skip
+"""The fault of `--crash kill`, after which the data is checked (`lab.racing.crash`)."""
 
 FAULTS = (*OF_LOCKS, *OF_PROGRAMS)
 """All faults, in the order of their rows."""
@@ -123,6 +132,8 @@ def judged(case: Case, fault: Fault, patience_s: float) -> Case:
     Conflicting holds that overlap are the cause where a worker fails too: its lock was taken away. A worker that waits
     for longer than the patience is the lock's fault only if it waits for the lock.
     """
+    if fault.what == "crash":
+        case = replace(case, detection_limit=detection_limit(case.faults_made))
     if case.verdict == "unsupported":
         return replace(case, reason=f"not tried: {case.reason}")
     if case.overlapping_holds:

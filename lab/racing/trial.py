@@ -169,6 +169,10 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
 
     Trial 0 also asks its workers for their private memory.
     """
+    if setting.fault and setting.fault.what == "crash":
+        from .crash import run_crash_trial
+
+        return run_crash_trial(setting, number, folders)
     content = FirstContent.of(setting)
     backing = find_backing(setting.backing)
     with (
@@ -411,7 +415,14 @@ def _judged(setting: Setting, job: Job, number: int, found: Gathered, result: Re
 
 
 def check(
-    scenario: Scenario, job: Job, done: list[int], reports: list[Report], limit_s: float, checks: Checks
+    scenario: Scenario,
+    job: Job,
+    done: list[int],
+    reports: list[Report],
+    limit_s: float,
+    checks: Checks,
+    *,
+    begun: Sequence[int] = (),
 ) -> Iterable[Damage]:
     """Return what the scenario's own check and its invariant found, then what the workers saw meanwhile.
 
@@ -422,7 +433,8 @@ def check(
     with doing(f"reading back {job.path}", TOUCH_S):
         memory = job.memory.from_buffer(job.shared.read_back())
     with fixed_by_its_author("check", limit_s):
-        damage = listed_damage(scenario.check(memory, Outcome(rounds=sum(done), by_worker=done)), scenario.check)
+        outcome = Outcome(rounds=sum(done), by_worker=done, begun=begun)
+        damage = listed_damage(scenario.check(memory, outcome), scenario.check)
     if has_invariant(type(scenario)):
         with fixed_by_its_author("invariant", limit_s):
             checks.add(broken_invariant(scenario, memory), "at the end")

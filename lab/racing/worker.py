@@ -49,6 +49,7 @@ from .tracing import Tape, recording
 if TYPE_CHECKING:
     from random import Random
 
+    from .crash import Doom
     from .programs.launch import Program
     from .programs.recorded import Watcher
 
@@ -108,7 +109,7 @@ class Job:
     """The facts that one trial's workers have in common; `paths` are the names of its file, one a mount.
 
     `within` gets the number of a segment, the segment and each recorded hold on it; it returns the hold with what is to
-    be done inside of it. Once the word of `stop` is not 0 no worker begins another round.
+    be done inside of it. Once the word of `stop` is not 0 no worker begins another round. `doom` says who is to die.
     """
 
     paths: tuple[str, ...]
@@ -127,14 +128,17 @@ class Job:
     plan: Plan | None = None
     within: Callable[[int, memoryview, Held], Held] | None = None
     stop: memoryview | None = None
+    doom: Doom | None = None
 
     @property
     def path(self) -> str:
         """Return the name under which the file was made."""
         return self.paths[0]
 
-    def pause(self) -> Pause | None:
-        """Return the pause before each store, where there is one."""
+    def pause(self, worker: RaceWorker) -> Pause | None:
+        """Return the pause before each store of the worker, where there is one; one that is to die does so in it."""
+        if self.doom and self.doom.worker == worker.index:
+            return self.doom.pause(worker)
         if self.stresses:
             return yielding(self.window_ns)
         return spin(self.window_ns) if self.window_ns else None
@@ -180,7 +184,7 @@ class RaceWorker:
         self.local = SimpleNamespace()
         self.reports = Reports()
         self._job = job
-        self._pause = job.pause()
+        self._pause = job.pause(self)
         self._number = index if segment is None else segment
         self._segment = job.log.segment(self._number)
         self._first = self._segment[CURSOR] = self._segment[CURSOR] or HEADER

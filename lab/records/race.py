@@ -92,6 +92,9 @@ Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported", "inconcl
 ITS_OWN = "its own"
 """This is the lock and the backing of programs without a scenario, whatever they use."""
 
+CRASHED = "killed, recovered"
+"""The fault of the rows of `--crash kill`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -102,7 +105,8 @@ class Options:
     file whose first content the command `prepare` wrote, or `program_workers` of them
     beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
     be able to notice; null where any strength will do. `faults` is what was asked for: none, short or long; where it is
-    empty, a lock of the user and a program alone had the short ones. In a case with faults no ordinary trial began that
+    empty, a lock of the user and a program alone had the short ones. With `crash`, "kill", a holder was killed in each
+    trial of a row of its own, and one more worker recovered. In a case with faults no ordinary trial began that
     would have ended more than `ordinary_s` after the first began; null where there is no such limit. `explore` says
     that clean cases were explored too. With `isolate`, "pid", each worker was in a pid namespace of its own.
     `directories` are all of them where there were several, one directory seen through different mounts: worker i used
@@ -133,6 +137,7 @@ class Options:
     prepare: str = ""
     detects: float | None = None
     faults: str = ""
+    crash: str = ""
     explore: bool = False
     ordinary_s: float | None = None
     directories: list[str] = field(default_factory=list)

@@ -90,9 +90,10 @@ def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any
         "scenarios": ["mine"], "locks": [], "workers": [2], "rounds": 20, "trials": 1, "directory": "", "seed": 9,
         "pin": None, "window_ns": 0, "leak": 0.0, "time_limit_s": 30.0, "backings": [], "record": 0,
         "program": "", "check": "", "program_workers": 0, "detects": None,
-        "directories": [], "faults": "", "explore": True, "isolate": "", "ordinary_s": None,
+        "directories": [], "faults": "", "crash": "", "explore": True, "isolate": "", "ordinary_s": None,
         "raise_rounds": False, "files": {"mine": "mine.py"}, "prepare": "",
-        "watch": False, "suppress": [], "ignore": [],
+        "watch": False, "suppress": [], "ignore": [], "hosts": [], "python": "", "ssh_config": "", "rsh": "",
+        "mpi": False, "tickets": True, "leak_on": [],
     }  # fmt: skip
 
 

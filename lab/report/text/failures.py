@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lab.locking.registry import OWN, READY
 from lab.memory import MAPPED
 from lab.records import HOST, ITS_OWN, Case, Failure, LockFile, Options, Run, SampledLocks
+from lab.records.race import CRASHED
 from lab.report.format import plural
 
 from .race_again import race_line
@@ -207,6 +208,12 @@ UNCHECKED = (
 )
 
 
+RECOVERED = (
+    f"{CRASHED}: in each trial a holder was killed between two of its stores, and one more worker recovered before the "
+    "check; there detects counts kills after which the file would be wrong."
+)
+
+
 def of_faults(run: Run) -> Iterator[str]:
     """Yield a sentence for each lock or program that was raced with faults, and what the rows mean."""
     groups = _groups(case for case in run.cases if case.fault and case.verdict != "unsupported")
@@ -223,6 +230,8 @@ def of_faults(run: Run) -> Iterator[str]:
                 f"{where(case)}: {case.trials} of {run.options.trials} trials without a fault fitted into "
                 f"{run.options.ordinary_s:g} s; --trials {run.options.trials} runs all of them."
             )
+    if any(case.fault == CRASHED for cases in groups.values() for case in cases):
+        yield RECOVERED
     if any(not case.data_checked for cases in groups.values() for case in cases):
         yield UNCHECKED
     for name, cases in _groups(case for case in run.cases if case.fault and case.verdict == "unsupported").items():
@@ -268,5 +277,7 @@ def is_only_reported(case: Case, run: Run) -> bool:
 
 def again(case: Case, options: Options) -> str:
     """Return the command that makes the faults of this case again, from the same seed."""
+    if options.crash and not options.faults:
+        return race_line(case, options, "--crash", options.crash)
     faults = options.faults or "short"
     return race_line(case, options, "--faults", *[faults] * (faults != "short"))

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lab.analysis.statistics import detection_limit
 from lab.errors import ExitCode
+from lab.output import lab_command
 from lab.records import Case, Run
+from lab.records.race import CRASHED
 from lab.report.format import duration, one_in, plural
 
 from . import failures, hosts, race_again, race_hosts, watch
@@ -196,7 +198,13 @@ def _counterexamples(run: Run) -> Iterator[str]:
     several = len({case.workers for case in run.cases}) > 1
     for case in run.cases:
         workers = f", {plural(case.workers, 'worker')}," if several else ""
-        if case.verdict == "clean" and case.expected != "clean":
+        if case.verdict == "clean" and case.expected != "clean" and case.fault == CRASHED:
+            yield (
+                f"{where(case)}{workers} was expected to break when a holder is killed, and did not in "
+                f"{plural(case.faults_made, 'kill')}; exploring tries every crash point:"
+            )
+            yield f"next: {lab_command()} explore {case.scenario} --lock {case.lock} --crash kill"
+        elif case.verdict == "clean" and case.expected != "clean":
             yield (
                 f"{where(case)}{workers} was expected to break and did not this time ({plural(case.trials, 'trial')}"
                 f"{_raised(case, run)}); {_likelier(case)}."
