@@ -267,7 +267,7 @@ def replay(
     from lab.exploring.crash.script import VERSION
     from lab.records import ReplayOptions
 
-    if token.strip().startswith(f"{VERSION},"):
+    if token.strip().partition(",")[0] == VERSION:
         from lab.exploring.crash.replay import reproduce
     else:
         from lab.exploring.replay import reproduce

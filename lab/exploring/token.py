@@ -80,7 +80,7 @@ def read(text: str) -> Token:
     parts = text.strip().split(",")
     if parts[0] != VERSION:
         if re.fullmatch(r"L\d+", parts[0]):
-            raise UsageError(f"the token is of version {parts[0]}, this lab reads {VERSION}; {AGAIN}")
+            raise UsageError(f"the token is of version {parts[0]}, this lab reads {VERSION} and L2; {AGAIN}")
         raise UsageError(f"{text[:20]!r} is no token: they begin with {VERSION},; {AGAIN}")
     said, _, checksum = text.strip().rpartition(",")
     if len(parts) != FIELDS or checksum != digest(said, 4):

@@ -60,7 +60,7 @@ class Crashes:
     images: int
     recoveries: int
     needed: int | None = None
-    cause: Literal["", "without a crash", "half an update", "not durable", "out of order"] = ""
+    cause: Literal["", "without a crash", "recovery", "half an update", "not durable", "out of order"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from lab import Damage, Outcome, Scenario, paged
+from lab.errors import ScenarioError, UsageError
 from lab.exploring.crash.recovery import Dead, rounds_of
 from lab.exploring.crash.search import Search
 from lab.exploring.locks import Ranges
@@ -337,6 +338,57 @@ def add(scenario: Any, w: Any) -> None:
 def test_a_recovery_that_fails_is_damage(recover: Any, kind: str) -> None:
     case = explored(scenario_of(add, recover=recover), "kill", 1, 1)
     assert [each.kind for each in case.damage] == [kind]
+    assert case.token is None  # nothing is left that a replay could compare
+
+
+def pair(scenario: Any, w: Any) -> None:
+    """Stores two halves and syncs both at the end: the second may be on the disk without the first."""
+    with w.write_lock():
+        w.memory.first = w.memory.second = w.memory.first + 1
+        w.sync()
+
+
+def first_is_first(scenario: Any, memory: Any, outcome: Outcome) -> Damage:
+    return Damage("second without first", int(memory.first < memory.second), 1)
+
+
+class Paged(Scenario):
+    """Two counters on pages of their own, one of which is never behind the other."""
+
+    Memory = paged(("first", c_uint64), ("second", c_uint64))
+    work, check = pair, first_is_first
+
+
+@pytest.mark.parametrize("crashes", [1, 2])
+def test_what_a_round_after_recovery_would_heal_is_seen_before_it(crashes: int) -> None:
+    case = explored(Found("paged", Paged, ""), "power", 1, 1, crashes=crashes)
+    assert case.crashes
+    assert (case.crashes.cause, case.crashes.needed) == ("out of order", 1)
+    assert [reason.partition(" reached")[0] for reason in case.reasons] == ["step 4 (second = 1)"]
+
+
+def adds_five(scenario: Any, w: Any) -> None:
+    w.memory.value += 5
+
+
+@pytest.mark.parametrize("kind", ["kill", "power"])
+def test_a_recovery_that_breaks_a_whole_file_is_the_cause(kind: Kind) -> None:
+    check = {"check": lambda _, memory, outcome: Damage("wrong", abs(memory.value - outcome.rounds), 1)}
+    case = explored(scenario_of(add, recover=adds_five, **check), kind, 1, 1)
+    assert case.crashes
+    assert case.crashes.cause == "recovery"
+    assert case.reasons == ["no crash is needed: the next one breaks a file that was whole"]
+
+
+@pytest.mark.parametrize("found", [None, 7, "text", Damage("counted", -1, 1)])
+def test_a_check_that_is_at_fault_is_an_error_and_no_finding(found: Any) -> None:
+    with pytest.raises(ScenarioError, match=r"fix the check|return Damage|count what is broken"):
+        explored(scenario_of(add, check=lambda *_: found), "kill", 1, 1)
+
+
+def test_a_file_that_is_too_large_to_be_copied_at_each_step_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"at most 8,388,608 can crash"):
+        explored(scenario_of(add, ("value", c_uint64), ("rest", c_uint8 * (1 << 23))), "kill", 1, 1)
 
 
 def test_what_breaks_without_a_crash_is_said_to() -> None:

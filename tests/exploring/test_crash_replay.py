@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import c_uint64
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,21 @@ def test_a_scenario_that_does_other_steps_than_its_token_is_refused(tmp_path: Pa
     other = scenario_of(add_twice, check=check)
     with pytest.raises(UsageError, match="does not fit"):
         reproduce(ReplayOptions(token, 1, str(tmp_path), PATIENCE_S), other)
+
+
+def test_what_the_next_one_saw_go_wrong_is_damage_of_a_replay_too(tmp_path: Path) -> None:
+    def work(scenario: Any, w: Any) -> None:
+        with w.write_lock():
+            if w.memory.left != w.memory.right:
+                w.damaged("half seen")
+            w.memory.left += 1
+            w.memory.right += 1
+
+    found = scenario_of(work, ("left", c_uint64), ("right", c_uint64))
+    token = explored(found, "kill", 1, 1).token
+    assert token
+    done = reproduce(ReplayOptions(token, 1, str(tmp_path), PATIENCE_S), found)
+    assert (done.reproduced, [each.kind for each in done.damage]) == (1, ["half seen"])
 
 
 def test_the_report_says_that_the_file_was_made(tmp_path: Path) -> None:

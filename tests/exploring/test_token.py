@@ -120,7 +120,7 @@ def test_a_token_cut_short_is_told_as_that() -> None:
 
 @pytest.mark.parametrize("version", ["L0", "L3", "L10"])
 def test_a_token_of_another_version_is_told_as_that(version: str) -> None:
-    with pytest.raises(UsageError, match=f"of version {version}, this lab reads L1; make a new one"):
+    with pytest.raises(UsageError, match=f"of version {version}, this lab reads L1 and L2; make a new one"):
         read(str(token()).replace("L1,", f"{version},"))
 
 

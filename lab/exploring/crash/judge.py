@@ -82,6 +82,10 @@ class Judge:
             self._known[key] = self._decide(image, rounds)
         return self._known[key]
 
+    def try_check(self, image: Image, rounds: Rounds) -> None:
+        """Let the check judge a file that no crash has touched; raises ScenarioError where the check is at fault."""
+        self._call_check(self._memory(image.content), Outcome(sum(rounds.finished), rounds.finished, rounds.begun))
+
     def reported(self, seen: Sequence[tuple[str, str]]) -> list[Damage]:
         """Return what workers reported as damage."""
         return [Damage(kind, 1, self._total, [text]) for kind, text in seen]
@@ -116,18 +120,22 @@ class Judge:
         return damage
 
     def _checked(self, content: bytes, still_open: Versions, outcome: Outcome) -> list[Damage]:
-        scenario, limit_s = self._shape.scenario, self._shape.limit_s
-        memory, check = self._memory(content, still_open), self._shape.scenario.check
         try:
-            found: list[Damage] = guarded("check", lambda: listed_damage(check(memory, outcome), check), limit_s)
-            if self._has_invariant:
-                found = found + guarded("invariant", lambda: broken_invariant(scenario, memory), limit_s)
+            return self._call_check(self._memory(content, still_open), outcome)
         except Endless:
             raise
         except ScenarioError as error:
             if still_open:  # perhaps only since the memory is not what the check expects: decide one more unit
                 raise Undecided(min(still_open)) from error
-            return [Damage("check raised", 1, self._total, [str(error).removesuffix("; fix the file")])]
+            text = str(error).removesuffix("; fix the file").removeprefix("check raised ")
+            return [Damage("check raised", 1, self._total, [text])]
+
+    def _call_check(self, memory: Any, outcome: Outcome) -> list[Damage]:
+        scenario, limit_s = self._shape.scenario, self._shape.limit_s
+        check = scenario.check
+        found: list[Damage] = guarded("check", lambda: listed_damage(check(memory, outcome), check), limit_s)
+        if self._has_invariant:
+            found = found + guarded("invariant", lambda: broken_invariant(scenario, memory), limit_s)
         return [each for each in found if each.count]
 
     def _memory(self, content: bytes, still_open: Versions = NO_VERSIONS) -> Any:

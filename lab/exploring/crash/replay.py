@@ -62,6 +62,7 @@ class Model:
         self.contents = [self.content]
         self._last = -1
         self._rounds = (0, 0)
+        self._seen: list[tuple[str, str]] = []
         perform = {"x": self._work, "k": self._kill, "p": self._fail, "r": self._recover}
         for event in self.script.events:
             perform[event.kind](event)
@@ -119,7 +120,7 @@ class Model:
                 memory[operation.start : operation.end] = node.data
             self._add(step, bytes(memory))
             node = following
-        self.content, self._rounds = bytes(memory), rounds_of(node, event.worker)
+        self.content, self._rounds, self._seen = bytes(memory), rounds_of(node, event.worker), [*node.seen]
         self._same(event, first)
 
     def _same(self, event: Event, first: int) -> None:
@@ -133,7 +134,7 @@ class Model:
         shape = self.world.shape
         pairs = [*(rounds_of(node, shape.rounds) for node in self.world.at), self._rounds]
         rounds = Rounds(tuple(finished for finished, _ in pairs), tuple(begun for _, begun in pairs))
-        found, _ = Judge(shape, self._disk).damage(Image(self.content), rounds, ())
+        found, _ = Judge(shape, self._disk).damage(Image(self.content), rounds, self._seen)
         return [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in found]
 
 

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from lab.analysis.statistics import plural
+from lab.errors import UsageError
 from lab.exploring.sandbox import check_notes, notes
 from lab.exploring.simplify import PATIENCE_S, world_of
 from lab.exploring.tally import check_steps
@@ -25,6 +26,7 @@ UNITS = {"page": 4096, "sector": 512, "line": 64}
 """What a disk writes whole, by the name in the options, in bytes."""
 
 WHOLE_FILE = 0
+MOST_BYTES = 1 << 23
 SMALLER_SHARE = 0.25
 """The part of the time limit for smaller shapes, which are tried first: what they break is told in fewer steps."""
 
@@ -97,6 +99,7 @@ def _searched(asked: Asked, options: ExploreOptions, started: float) -> tuple[Se
         limit_s = options.time_limit_s * (1 if last else SMALLER_SHARE)
         search = _search(asked, replace(options, crashes=crashes), workers, rounds, started + limit_s)
         before = notes(search.world.shape.scenario)
+        search.try_check()
         failure = search.run()
         check_notes(before, search.world.shape.scenario)
         if failure:
@@ -122,6 +125,11 @@ def _search(
     relaxed: bool = False,
 ) -> Search:
     shape = shape_of(asked.found, asked.lock, workers, rounds, options.line_bytes, crashes=True)
+    if shape.layout.size > MOST_BYTES:
+        raise UsageError(
+            f"scenario {asked.found.name}: each step keeps a copy of its {shape.layout.size:,} bytes, and at most "
+            f"{MOST_BYTES:,} can crash; lower --workers or --rounds"
+        )
     world = world_of(replace(shape, limit_s=options.time_limit_s))
     check_steps(world)
     unit = UNITS[options.unit] if unit is None else unit
@@ -129,10 +137,17 @@ def _search(
 
 
 def _like(asked: Asked, options: ExploreOptions, broken: Broken, **other: Any) -> Search:
-    """Return another search of the shape that broke, by as many crashes."""
+    """Return another search of the shape that broke, by as many crashes and as much work after recovery."""
     shape = broken.search.world.shape
     options = replace(options, crashes=max(1, broken.failure.crashes))
-    return _search(asked, options, shape.workers, shape.rounds, time.monotonic() + PATIENCE_S, **other)
+    return _search(
+        asked,
+        options,
+        shape.workers,
+        shape.rounds,
+        time.monotonic() + PATIENCE_S,
+        **{"again": broken.search.again, **other},
+    )
 
 
 def _shorter(asked: Asked, options: ExploreOptions, broken: Broken) -> Broken:
@@ -145,14 +160,16 @@ def _shorter(asked: Asked, options: ExploreOptions, broken: Broken) -> Broken:
 def _cause(asked: Asked, options: ExploreOptions, broken: Broken) -> Cause:
     """Return why it broke, by what breaks and what holds when less can go wrong.
 
-    A kill that breaks it too leaves half an update. It is not durable where it holds with finished rounds missing, and
-    out of order where it holds with all that is stored reaching the disk in order.
+    Recovery breaks it that does so without any crash. A kill that breaks it too leaves half an update. It is not
+    durable where it holds with finished rounds missing, and out of order where it holds with all that is stored
+    reaching the disk in order.
     """
     failure = broken.failure
     if failure.crashes == 0:
-        return "without a crash"
-    if asked.kind == "kill" or _like(replace(asked, kind="kill"), options, broken).run():
-        return "half an update"
+        return "recovery" if failure.recovery else "without a crash"
+    killed = failure if asked.kind == "kill" else _like(replace(asked, kind="kill"), options, broken).run()
+    if killed:
+        return "half an update" if killed.crashes else "recovery" if killed.recovery else "without a crash"
     if _like(asked, options, broken, relaxed=True).run() is None:
         return "not durable"
     in_order = _like(asked, options, broken, unit=WHOLE_FILE, relaxed=True).run()
@@ -188,9 +205,10 @@ def _with_failure(record: ExploredCase, asked: Asked, options: ExploreOptions, b
 
 
 def _token(asked: Asked, broken: Broken, story: Story) -> str | None:
-    """Return what `replay` performs; None where nobody recovers, since workers wait or raised."""
+    """Return what `replay` performs; None where somebody waits, raised or does not end."""
     shape, unit = broken.search.world.shape, broken.search.disk.unit
-    if not broken.failure.recovery or (broken.failure.life and broken.failure.life.endless):
+    life = broken.failure.life
+    if not broken.failure.recovery or (life and (life.endless or life.failed)):
         return None
     crash = asked.kind, unit if asked.kind == "power" else 0
     return str(make(asked.found, asked.lock, (shape.workers, shape.rounds, shape.line), crash, story.events))

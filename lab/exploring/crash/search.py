@@ -131,6 +131,19 @@ class Search:
         self.recoveries = Recoveries(world, self.disk, self.kind, self.again)
         self._late = False
 
+    def try_check(self) -> None:
+        """Let the check judge the end of workers that run one after the other, without a crash.
+
+        Raises ScenarioError where the check is at fault.
+        """
+        world = self.world
+        while choices := world.choices() if len(world.path) < world.longest else []:
+            world.do(choices[0])
+        state = State(tuple(world.at), bytes(world.content), world.state, NO_VERSIONS)
+        if all(node.ended and not node.failed for node in state.at):
+            self.judge.try_check(Image(state.content), self._rounds(state))
+        world.back_to(0)
+
     def run(self) -> Failure | None:
         """Return the shortest failure that was found, None where there is none; `counts.complete` says if all was seen.
 
@@ -249,27 +262,37 @@ class Search:
         return Failure(damage, state) if damage else None
 
     def _recovered(self, recovery: Recovery, following: list[Recovery]) -> Failure | None:
-        """Let one more worker recover; add what it leaves where it crashes, and return what is wrong at its end."""
+        """Let one more worker recover; add what it leaves where it crashes, and return what is wrong at its end.
+
+        What recovery left is checked before the round of work too, for that could heal it.
+        """
         self.counts.recoveries += 1
-        for life in self.recoveries.lives(recovery.image, recovery.again):
-            damage = _trouble(life)
-            found: Found = ()
-            if not damage:
-                rounds = recovery.rounds.and_last(recovery.again, recovery.again, relaxed=self.relaxed)
-                damage, found = self.judge.damage(life.end, rounds if recovery.again else recovery.rounds, life.seen)
-            if damage:
-                return Failure(damage, recovery.state, recovery, life, found)
-            if recovery.crashes >= self.crashes:
-                continue
-            for crash in life.crashes:
-                self.counts.points += 1
-                rounds, again = recovery.rounds, recovery.again
-                if crash.works:
-                    rounds, again = rounds.and_last(crash.finished, crash.begun, relaxed=self.relaxed), 0
-                following.append(
-                    Recovery(crash.left, rounds, again, recovery.crashes + 1, recovery.state, recovery, life, crash)
-                )
+        for again in sorted({0, recovery.again}):
+            for life in self.recoveries.lives(recovery.image, again):
+                if failure := self._failure(recovery._replace(again=again), life):
+                    return failure
+                if again == recovery.again and recovery.crashes < self.crashes:
+                    following += self._crashed_again(recovery, life)
         return None
+
+    def _failure(self, recovery: Recovery, life: Life) -> Failure | None:
+        damage = _trouble(life)
+        found: Found = ()
+        if not damage:
+            rounds = recovery.rounds
+            if recovery.again:
+                rounds = rounds.and_last(recovery.again, recovery.again, relaxed=self.relaxed)
+            damage, found = self.judge.damage(life.end, rounds, life.seen)
+        return Failure(damage, recovery.state, recovery, life, found) if damage else None
+
+    def _crashed_again(self, recovery: Recovery, life: Life) -> Iterator[Recovery]:
+        """Yield the recoveries that are to be made where this one crashes."""
+        for crash in life.crashes:
+            self.counts.points += 1
+            rounds, again = recovery.rounds, recovery.again
+            if crash.works:
+                rounds, again = rounds.and_last(crash.finished, crash.begun, relaxed=self.relaxed), 0
+            yield Recovery(crash.left, rounds, again, recovery.crashes + 1, recovery.state, recovery, life, crash)
 
     def _is_late(self, count: int) -> bool:
         if not count % LOOK_EVERY and time.monotonic() > self.deadline:
@@ -286,7 +309,8 @@ def _trouble(life: Life) -> list[Damage]:
     if life.endless:
         return [Damage("the next one does not end", 1, 1)]
     if life.failed:
-        return [Damage(f"the next one raised {type(life.failed).__name__}", 1, 1, [exception_text(life.failed)])]
+        text = exception_text(life.failed).partition(": ")[2]
+        return [Damage(f"the next one raised {type(life.failed).__name__}", 1, 1, [text] if text else [])]
     return []
 
 

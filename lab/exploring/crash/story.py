@@ -20,7 +20,7 @@ from .recovery import LONGEST, Choice
 from .script import Event, mark
 from .search import Failure, Recovery, Search, State
 
-Cause = Literal["without a crash", "half an update", "not durable", "out of order"]
+Cause = Literal["without a crash", "recovery", "half an update", "not durable", "out of order"]
 
 SHOWN = 4
 """The number of parts of the file that are named one by one."""
@@ -103,7 +103,9 @@ class Story:
             self._moments = [Moment(len(self.steps), content)]
             following = chain[number + 1] if number + 1 < len(chain) else None
             content = self._recovers(recovery, following, content)
-        if self.cause == "without a crash" and not self.reasons:
+        if self.cause == "recovery":
+            self.reasons = ["no crash is needed: the next one breaks a file that was whole"]
+        elif self.cause == "without a crash" and not self.reasons:
             self.reasons.append("no crash is needed: the order of the steps breaks it (explore without --crash)")
 
     def _workers(self, state: State) -> None:
@@ -139,6 +141,10 @@ class Story:
         if mine > 1:
             self.events.pop()
         self.events.append(Event(kind, worker, mine, mark(self.steps[-mine:])))
+
+    def _goes_on(self, worker: int) -> bool:
+        """Return True where the last step was this worker's and it lives."""
+        return bool(self.steps) and self.steps[-1].worker == worker and self.steps[-1].operation != "killed"
 
     def _in_the_middle(
         self, behaviour: Behaviour, worker: int, node: Node, content: bytes, number: int
@@ -184,7 +190,7 @@ class Story:
             data = chosen.get(unit, present)
             left = disk.put(left, unit, data if data in each else present)
         stale = list(self._stale(left, content))
-        self.reasons += self._of_stale(stale, left, content)
+        self.reasons += self._of_stale(stale, left, content, recovery.rounds.finished)
         old = [(unit_name(self._shape, self._unit, each.unit), each.number) for each in stale]
         self.steps.append(Step(-1, 0, "power", "", what_is_old(old), "free", 0, 0))
         self.events.append(Event("p", old=tuple((each.unit, each.number) for each in stale)))
@@ -219,11 +225,13 @@ class Story:
                 )
                 yield Stale(start // self._unit, moment.number, following.number)
 
-    def _of_stale(self, stale: Sequence[Stale], left: bytes, content: bytes) -> Iterator[str]:
-        """Say which store is missing on the disk, and what is there or was finished nevertheless."""
+    def _of_stale(self, stale: Sequence[Stale], left: bytes, content: bytes, finished: Sequence[int]) -> Iterator[str]:
+        """Say which store is missing on the disk, and what is there, or which round was finished, nevertheless."""
         if not stale:
             return
-        missing = min(each.missing for each in stale)
+        missed = sorted(each.missing for each in stale)
+        of_finished = [n for n in missed if self.steps[n - 1].round < finished[self.steps[n - 1].worker]]
+        missing = (of_finished if self.cause == "not durable" and of_finished else missed)[0]
         what = f"step {missing} ({_stored(self.steps[missing - 1])})"
         field = self.steps[missing - 1].field
         if self.cause == "out of order":
@@ -233,7 +241,7 @@ class Story:
                     f"step {later} ({_stored(self.steps[later - 1])}) reached the disk and {what}, done before it, did "
                     f"not: no sync of {field} comes between them"
                 )
-        elif self.cause == "not durable":
+        elif of_finished:
             step = self.steps[missing - 1]
             end = next(
                 (n for n, each in enumerate(self.steps, 1) if each.worker == step.worker and each.round > step.round),
@@ -243,6 +251,8 @@ class Story:
                 f"worker {step.worker} had finished its round {step.round} with step {end - 1}, and {what} was not on "
                 f"the disk: no sync of {field} comes between them"
             )
+        else:
+            yield f"{what} was not on the disk when the power failed"
 
     def _on_the_disk(self, after: int, left: bytes, content: bytes) -> Iterator[int]:
         """Yield the stores after this step that are on the disk."""
@@ -264,7 +274,7 @@ class Story:
             if operation is None:
                 break
             met = {LOAD: bytes(memory[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
-            turn: Literal["same", "free"] = "same" if self.steps and self.steps[-1].worker == worker else "free"
+            turn: Literal["same", "free"] = "same" if self._goes_on(worker) else "free"
             self.steps.append(step_of(self._shape.memory, worker, node, met, turn))
             if operation.kind == STORE:
                 memory[operation.start : operation.end] = node.data

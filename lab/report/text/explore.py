@@ -6,9 +6,11 @@ and one for the memory, a row for each step, the switches marked.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from operator import itemgetter
+from urllib.parse import unquote
 
 from lab.analysis.statistics import joined
 from lab.errors import ExitCode
@@ -201,6 +203,9 @@ COLUMNS: list[Column[ExploredCase]] = [
         "crash_points": lambda case: case.crashes.points if case.crashes else None,
     }),
     Column("files", lambda case: f"{case.crashes.images:,}" if case.crashes else "", {
+        "unit_bytes": lambda case: case.crashes.unit_bytes if case.crashes else None,
+        "cause": lambda case: case.crashes.cause if case.crashes else None,
+        "crashes_needed": lambda case: case.crashes.needed if case.crashes else None,
         "images": lambda case: case.crashes.images if case.crashes else None,
         "recoveries": lambda case: case.crashes.recoveries if case.crashes else None,
     }),
@@ -357,7 +362,12 @@ def _pointers(broken: list[ExploredCase]) -> Iterator[str]:
             yield f"    {lab_command()} replay {case.token}"
     one = broken[0]
     crash = f" --crash {one.crashes.kind}" if one.crashes else ""
-    yield f"Step by step: {lab_command()} explore {one.scenario} --lock {one.lock}{crash}"
+    yield f"Step by step: {lab_command()} explore {_named(one)} --lock {one.lock}{crash}"
+
+
+def _named(case: ExploredCase) -> str:
+    """Return what finds the scenario: its token names the file where it has one of its own."""
+    return shlex.quote(unquote(case.token.split(",")[1])) if case.token else case.scenario
 
 
 def explanation(case: ExploredCase, *, raced: bool = True) -> str:
