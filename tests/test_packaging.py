@@ -145,7 +145,7 @@ def test_an_installed_lab_finds_the_built_in_scenarios(compiled: Path) -> None:
     listed = json.loads(lab(compiled, "list", "--json", "-"))
     names = [entry["name"] for entry in listed if entry["group"].startswith(("scenarios", "counterexamples"))]
     assert sorted({name.partition(":")[0] for name in names}) == sorted(
-        path.stem for path in (ROOT / "scenarios").glob("*.py")
+        path.stem for path in (ROOT / "scenarios").rglob("*.py")
     )
 
 

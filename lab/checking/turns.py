@@ -31,7 +31,9 @@ SHORT_S, LONG_S, LONGEST_S = 0.3, 2.0, 30.0
 """LEAST_HANDOFFS are enough after the first where one was stale, after the second where none was; after the third no
 further turn begins."""
 
-SIZE = 4096
+SIZE, FAR = 3 * 4096, 2 * 4096
+"""The bytes of the file, and a place on another page than the first: a page cache may keep one and not the other."""
+
 VALUE = 8
 DATA, OTHER = "data", "other"
 """The places of the lock: on the file with the data, or on another file."""
@@ -67,31 +69,33 @@ class Way:
 
 READ, WRITE = "read {data} 0 8 = {old}", "write {data} 0 {new}"
 LOAD, STORE = "load {data} 0 8 = {old}", "store {data} 0 {new}"
+READS, WRITES = (READ, f"read {{data}} {FAR} 8 = {{old}}"), (WRITE, f"write {{data}} {FAR} {{new}}")
+LOADS, STORES = (LOAD, f"load {{data}} {FAR} 8 = {{old}}"), (STORE, f"store {{data}} {FAR} {{new}}")
 ANEW, MAPPED = ("open {file} as g",), (f"map g {SIZE}",)
 
 WAYS = (
-    Way("pread, pwrite", {DATA: "pread"}, (READ,), (WRITE,)),
-    Way("mapping", {DATA: "mapping"}, (LOAD,), (STORE,), ("open {file}", f"map {{file}} {SIZE}")),
+    Way("pread, pwrite", {DATA: "pread"}, READS, WRITES),
+    Way("mapping", {DATA: "mapping"}, LOADS, STORES, ("open {file}", f"map {{file}} {SIZE}")),
     Way(
-        "mapping, msync", {}, (LOAD,), (STORE, "msync {data}"), ("open {file}", f"map {{file}} {SIZE}"),
+        "mapping, msync", {}, LOADS, (*STORES, "msync {data}"), ("open {file}", f"map {{file}} {SIZE}"),
         beside="mapping",
     ),
     Way(
         "mapping and pread", {DATA: "mixed"}, (LOAD, READ), (WRITE, STORE), ("open {file}", f"map {{file}} {SIZE}"),
         either=True,
     ),
-    Way("reopened", {OTHER: "remapped_pread"}, (READ,), (WRITE,), (), ANEW, ("close g",)),
+    Way("reopened", {OTHER: "remapped_pread"}, READS, WRITES, (), ANEW, ("close g",)),
     Way(
-        "reopened, also open elsewhere", {}, (READ,), (WRITE,), opens=ANEW, closes=("close g",),
+        "reopened, also open elsewhere", {}, READS, WRITES, opens=ANEW, closes=("close g",),
         beside="remapped_pread",
     ),
-    Way("reopened, fsync", {OTHER: "whole_file"}, (READ,), (WRITE, "sync {data}"), (), ANEW, ("close g",)),
+    Way("reopened, fsync", {OTHER: "whole_file"}, READS, (*WRITES, "sync {data}"), (), ANEW, ("close g",)),
     Way(
-        "remapped, msync", {OTHER: "remapped"}, (LOAD,), (STORE, "msync {data}"), (), (*ANEW, *MAPPED),
+        "remapped, msync", {OTHER: "remapped"}, LOADS, (*STORES, "msync {data}"), (), (*ANEW, *MAPPED),
         ("unmap g", "close g"),
     ),
     Way(
-        "remapped, also open elsewhere", {}, (LOAD,), (STORE, "msync {data}"), opens=(*ANEW, *MAPPED),
+        "remapped, also open elsewhere", {}, LOADS, (*STORES, "msync {data}"), opens=(*ANEW, *MAPPED),
         closes=("unmap g", "close g"), beside="remapped",
     ),
     Way("size at the end", {DATA: "size"}, ("size {data} = {end}",), ("write {data} {end} {new}",)),
@@ -298,6 +302,7 @@ class _Turns:
                 "open d as i",
                 f"truncate i {SIZE}",
                 f"write i 0 {0:0{VALUE}}",
+                f"write i {FAR} {0:0{VALUE}}",
                 "sync i",
                 "close i",
                 "open s as i",

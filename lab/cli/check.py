@@ -23,7 +23,7 @@ WIDTHS = [None, 54, 34]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `check`."""
-    from lab.checking.guarantees import GROUPS, GUARANTEES, PART_NAMES
+    from lab.checking.guarantees import BETWEEN_HOSTS, GROUPS, GUARANTEES, PART_NAMES
 
     parser.add_argument(
         "directories",
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME[,NAME...]",
         help=f"guarantees ({', '.join(GUARANTEES)}), groups of them ({', '.join(GROUPS)}), "
-        f"or parts ({', '.join(PART_NAMES)})",
+        f"or parts ({', '.join(PART_NAMES)}; over several hosts also {', '.join(BETWEEN_HOSTS)})",
     )
     add("--list", action="store_true", help="print the rules instead, those of --only or all; as JSON with --json")
     how = parser.add_argument_group("how")

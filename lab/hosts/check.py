@@ -19,7 +19,7 @@ from lab.checking.run import Announcer, Ending, Found, Parts, Silent, document, 
 from lab.checking.stress.run import modules_of
 from lab.host.environment import RunStart, anonymous_text
 from lab.output import complain
-from lab.processes import note
+from lab.processes import Terminated, note
 from lab.records import Check, CheckOptions, Host, Mount, Stuck
 
 from .links import HostError, Link, Reach, connected
@@ -67,13 +67,13 @@ class _HostsCheck:
             with connected(self._reach, ANSWER_S) as links:
                 try:
                     self._perform(links)
-                except KeyboardInterrupt:
+                except (KeyboardInterrupt, Terminated):
                     self._ending = replace(self._ending, interrupted=True)
                 except Silent as silent:
                     self._ending = Ending(early=early_end(silent.hang), hang=silent.hang)
                 finally:
                     self._clean()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             self._ending = replace(self._ending, interrupted=True)
         hosts = list(self._hosts.values())
         options = replace(self._options, hosts=[host.name for host in hosts])
@@ -195,7 +195,7 @@ class _HostsCheck:
                     why = keeper.ask_last("check.remove", "why", path=path, device=device, inode=inode)["why"]
                     where = name
                     break
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             why = "interrupted"
         if why:
             left = anonymous_text(f"{where}:{path} ({why})")

@@ -165,6 +165,9 @@ def _opened(name: HostName, group: execnet.Group, way: Way, code: bytes | str) -
         return f"ssh cannot connect without a question; try: {name.ssh} true"
     except (EOFError, OSError):
         return f"no Python there under that name; give --python PATH, or try: {name.by_hand(way.rsh)}"
+    except Exception:  # execnet asserts that the first byte is its own
+        by_hand = name.by_hand(way.rsh)
+        return f"something was printed before Python answered; silence the login files there, or try: {by_hand} true"
 
 
 def packed() -> bytes:

@@ -91,11 +91,17 @@ def about(directory: str) -> dict[str, Any]:
 
 
 def show(path: str, content: str) -> dict[str, Any]:
-    """Make a new file with this content, for the other hosts to find."""
-    with open(path, "x") as file:  # noqa: PTH123 - Path has no such mode
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Make a new file with this content, for the other hosts to find; none is left where that is refused."""
+    try:
+        with open(path, "x") as file:  # noqa: PTH123 - Path has no such mode
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise
+    except OSError:
+        Path(path).unlink(missing_ok=True)
+        raise
     return {}
 
 

@@ -15,6 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.errors import CannotRunError
+from lab.host.procfs import STOPPED
 
 from .gateways import HostName, Way, gateways
 
@@ -160,6 +161,8 @@ class Link:
             except HostError:
                 return f"{silent}, nor does its agent answer"
             asleep = f" in {place}" if place not in ("", "0") else ""
+            if letter == STOPPED:
+                return f"{silent}: a signal has stopped its keeper (SIGSTOP)"
             return f"{silent}: the filesystem does not answer its keeper (state {letter}{asleep})"
         return silent
 

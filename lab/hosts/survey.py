@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lab.host.environment import RunStart, anonymous_text, environment
+from lab.processes import Terminated
 from lab.records import Host, Hosts, HostsOptions
 from lab.records.hosts import SEEN_S
 
@@ -28,7 +29,7 @@ def survey(options: HostsOptions, reach: Reach) -> Hosts:
         try:
             asked.perform()
             interrupted = False
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             interrupted = True
     return Hosts(
         **start.header(environment(None, start.load), interrupted=interrupted),

@@ -32,6 +32,10 @@ def between_hosts(results: Sequence[Result]) -> BetweenHosts | None:
     )
 
 
+STAYED = 0.9
+"""The part of all holds with which a host is said to have kept the lock."""
+
+
 def _part(name: str, shares: Sequence[Share]) -> HostPart:
     return HostPart(
         name=name,
@@ -55,7 +59,9 @@ def lacking(between: BetweenHosts, contended: int) -> str:
         return ""
     if between.hand_offs < ENOUGH:
         most = max(between.hosts, key=lambda host: host.holds)
-        stayed = f"the lock stayed on {most.name}, with {most.holds:,} of {between.compared_holds:,} holds"
+        shared = most.holds < STAYED * between.compared_holds
+        stayed = "each host kept the lock for long" if shared else f"the lock stayed on {most.name}"
+        stayed += f", {most.name} with {most.holds:,} of {between.compared_holds:,} holds"
         return (
             f"{plural(between.hand_offs, 'hand-off')} between hosts, and fewer than {ENOUGH} show nothing: {stayed}; "
             "give more --rounds or --trials, or --window"

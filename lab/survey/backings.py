@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -201,11 +202,16 @@ def _perform(operations: Operations, operation: str, *values: int) -> str:
 
 
 def _mapped_names() -> Counter[str]:
-    """Return the names of what is mapped, by /proc/self/maps (proc_pid_maps(5))."""
+    """Return the names of what is mapped, by /proc/self/maps (proc_pid_maps(5)), but for code and the process's own.
+
+    Meanwhile the interpreter may load a library, and its heap may get a mapping more.
+    """
     fields = (line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines())
-    return Counter(names[0] for *_, names in ((*each[:5], each[5:]) for each in fields) if names)
+    names = (each[5] for each in fields if len(each) > 5)
+    return Counter(name for name in names if not (name.startswith("[") or LIBRARY.search(name)))
 
 
+LIBRARY = re.compile(r"\.so(\.[0-9.]+)?$")
 KERNEL_MEMORY = ("/SYSV", "/dev/shm/", "/dev/zero")  # noqa: S108 - names that are read
 """/proc/self/maps begins the name of memory that is no file in a directory with one of these.
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.checking import run, supervise
-from lab.checking.actors import controller
+from lab.checking.actors import controller, pool
 from lab.checking.actors.pool import ActorPool
 from lab.checking.actors.stage import RealStage
 from lab.checking.fuzz.compare import Twins
@@ -148,7 +148,8 @@ def with_stuck(directory: str, only: list[str], mount_answers: bool, pids: list[
         asked_mounts.extend(folders)
         return [] if mount_answers else [0]
 
-    vars(run).update(judge_all=judge_all, stress=stress, silent=silent)
+    vars(run).update(judge_all=judge_all, stress=stress)
+    vars(pool)["silent"] = silent
     return {**checked(directory, only), "asked_mounts": len(asked_mounts)}
 
 

@@ -85,6 +85,7 @@ if ALL:
 SCRIPTED = """
 import signal, sys
 from lab.checking import run, supervise
+from lab.checking.actors import pool
 from lab.cli.main import main
 {}
 sys.exit(main(sys.argv[1:]))
@@ -92,7 +93,7 @@ sys.exit(main(sys.argv[1:]))
 AT_ONCE = "supervise.BACKSTOP_S = supervise.HUNG_S = -100.0"
 """The time for a check is over when it begins."""
 
-HANGS_ITSELF = f"{AT_ONCE}; supervise.TOUCH_S = 0.0; run.TOUCH_S = 600.0; run.mounts_of = lambda _: signal.pause()"
+HANGS_ITSELF = f"{AT_ONCE}; supervise.TOUCH_S = 0.0; pool.TOUCH_S = 600.0; pool.mounts_of = lambda _: signal.pause()"
 
 
 def scripted(script: str, place: Path, only: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tests.faults.cell import Trial
 
 SMALL = ("--rounds", "5", "--trials", "1", "--workers", "2", "--no-save", "--time-limit", "3")
 JSON = ("--json", "out.json")
-TOKEN = "L1,counter,none,2x1,64,f32ebae8,0x1.5b2+1x2.c4b+0x1.2aa,fcb8"  # noqa: S105 - of a schedule
+TOKEN = "L1,counter,none,2x1,64,dc8ecfc8,0x1.5b2+1x2.c4b+0x1.2aa,8c68"  # noqa: S105 - of a schedule
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "race": ("race", "counter", "--locked", *SMALL, *JSON),

@@ -175,3 +175,14 @@ def test_what_is_another_kind_of_memory_is_not_taken_for_the_one_that_it_replace
     assert {(each, replaced) for each in wrong} <= found
     assert others or len(found) == len(wrong)
     assert not name or cell(run, name, replaced).startswith(seen)
+
+
+def test_what_python_itself_maps_meanwhile_is_not_taken_for_the_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "7f0000000000-7f0000001000 rw-s 00000000 08:01 7 {}\n"
+    maps = tmp_path / "maps"
+    names = ["[heap]", "/usr/lib/python3/_new.cpython-311-x86_64-linux-gnu.so", "/usr/lib/libm.so.6", "/data/my foo"]
+    maps.write_text("".join(map(line.format, names)) + "7f0000002000-7f0000003000 rw-p 00000000 00:00 0 \n")
+    monkeypatch.setattr(backings, "Path", lambda _: maps)
+    assert dict(backings._mapped_names()) == {"/data/my foo": 1}

@@ -63,7 +63,7 @@ def _probes(run: Check) -> Iterator[str]:
     if refused:
         names = joined([OWN[EXCLUSION[lock]].title for lock in refused])
         hosts = len({each.holder for each in run.probes})
-        yield f"Held on each of {plural(hosts, 'host')} in turn, and refused on the others: {names}."
+        yield f"Held exclusively on each of {plural(hosts, 'host')} in turn, and refused on the others: {names}."
     answers: dict[str, list[str]] = {}
     for each in run.probes:
         if each.verdict != "safe":

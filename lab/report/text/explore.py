@@ -29,6 +29,8 @@ NOTATION = (
     ("waits", "for a lock that another worker holds"),
     ("switch >", "another worker goes on, though the last one could"),
     (">", "another worker goes on, as the last one cannot"),
+)
+NOTATION_OF_CRASHES = (
     ("sync x", "waits until x is on the disk, with all on its page"),
     ("KILLED", "the worker ends; its stores stay, its locks are free"),
     ("POWER FAILS", "all end; what is old on the disk is in the last column"),
@@ -67,7 +69,8 @@ def legend(steps: Sequence[Step]) -> str:
     signs |= {"x = 1" for step in steps if step.operation == "store"}
     signs |= {"waits" for step in steps if step.value in ("waits", "gives up")}
     signs |= {CRASHES[step.operation] for step in steps if step.operation in CRASHES}
-    return wrapped("; ".join(f"{sign}: {meaning}" for sign, meaning in NOTATION if sign in signs))
+    notation = (*NOTATION, *NOTATION_OF_CRASHES)
+    return wrapped("; ".join(f"{sign}: {meaning}" for sign, meaning in notation if sign in signs))
 
 
 def groups(steps: Sequence[Step]) -> Iterator[list[tuple[int, Step]]]:

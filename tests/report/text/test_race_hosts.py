@@ -35,7 +35,7 @@ def run_over(*, trouble: str = "", **changed: object) -> Run:
             19,
             500,
             0,
-            "19 hand-offs between hosts, and fewer than 20 show nothing: the lock stayed on a, with 500 of 800",
+            "19 hand-offs between hosts, and fewer than 20 show nothing: each host kept the lock for long, a with",
         ),
         (400, 19, 0, "19 requests surely met a holder on another host, and fewer than 20 show nothing; give more"),
         (400, 0, 80, "0 requests surely met a holder on another host, and fewer than 20 show nothing; --window makes"),
