@@ -10,7 +10,8 @@ from lab.records import Case, Check, Document, Exploration, Holds, Recording, Re
 from lab.report.documents import report_of
 from lab.report.format import DATA_FORMATS, Column, Style, Table, duration, grid
 
-from .text.explore import columns, explanation, failure
+from .text.explore import explanation, failure
+from .text.schedule import columns
 
 STYLE = (
     "<style>.lab-report table{border-collapse:collapse}.lab-report td,.lab-report th{padding:.1em .6em;"

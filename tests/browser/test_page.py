@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.report.text.explore import NOTATION
+from lab.report.text.schedule import NOTATION
 from tests.browser.conftest import OpenPage
 from tests.helpers import ROOT, run_lab
 

@@ -9,7 +9,8 @@ from lab.records import Replay
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Style, plural, wrapped
 
-from .explore import CRASHES, SEEN_WHOLE, columns, legend
+from .explore import SEEN_WHOLE
+from .schedule import CRASHES, columns, legend
 
 
 def exit_code(run: Replay) -> ExitCode:

@@ -8,17 +8,8 @@ from tabulate import tabulate_formats
 
 from lab.records import ExploredCase, SmallestShape
 from lab.report.format import DATA_FORMATS, Style
-from lab.report.text.explore import (
-    columns,
-    complaints,
-    covered,
-    exit_code,
-    explanation,
-    failure,
-    heading,
-    text_of,
-    verdicts,
-)
+from lab.report.text.explore import complaints, covered, exit_code, explanation, failure, heading, text_of, verdicts
+from lab.report.text.schedule import columns
 from tests.report.explored_records import BROKEN, HOLDS, LOST, TOKEN, UNEXPECTED, UNKNOWN, exploration_of
 
 EXPECTED_UNKNOWN = replace(UNKNOWN, expected="broken")

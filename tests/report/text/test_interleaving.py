@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.records import Step
-from lab.report.text.explore import columns, groups
+from lab.report.text.schedule import columns, groups
 from tests.report.explored_records import STEPS, step
 
 Row = list[str]

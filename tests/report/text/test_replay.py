@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from lab.records import Replay
-from lab.report.text.explore import columns
 from lab.report.text.replay import complaints, conclusions, exit_code, text_of
+from lab.report.text.schedule import columns
 from tests.report.explored_records import DIVERGED, LOST, REPRODUCED
 
 STOPPED = replace(REPRODUCED, times=40, reproduced=40, interrupted=True)
