@@ -121,7 +121,9 @@ def test_a_keeper_that_is_killed_is_named_and_the_others_go_on(only: str, when: 
     assert not found["early"]
 
 
-@pytest.mark.parametrize(("number", "trouble"), [(signal.SIGKILL, KILLED), (signal.SIGSTOP, "state T")])
+@pytest.mark.parametrize(
+    ("number", "trouble"), [(signal.SIGKILL, KILLED), (signal.SIGSTOP, "a signal has stopped its keeper")]
+)
 def test_where_one_host_is_left_what_was_found_is_kept_and_nothing_is_safe(
     number: int, trouble: str, tmp_path: Path
 ) -> None:

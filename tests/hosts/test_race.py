@@ -216,7 +216,7 @@ def test_the_user_s_own_files_are_sent_along_and_a_short_race_is_inconclusive(tm
     code, found, said = raced(shared, file, *words, cwd=file.parent)
     (case,) = found["cases"]
     assert (code, case["verdict"], case["operations"], case["damage"]) == (3, "inconclusive", 12, []), said
-    assert "between hosts, and fewer than 20 show nothing: the lock stayed on local:" in case["reason"]
+    assert "between hosts, and fewer than 20 show nothing: " in case["reason"]
 
 
 @pytest.mark.parametrize(
