@@ -119,6 +119,21 @@ class Behaviour:
         self._go()
         return node.next[met]
 
+    def step_alone(self, node: Node, content: bytearray) -> tuple[Any, Node]:
+        """Let the worker do this step on these bytes while no other runs; return what it met, and the node after it.
+
+        What the step stores is stored there. Raises as `learn` does.
+        """
+        operation = node.operation
+        if operation is None:
+            raise AssertionError("who has ended does no step")
+        place = slice(operation.start, operation.end)
+        met: Any = {LOAD: bytes(content[place]), LOCK: GRANTED}.get(operation.kind)
+        following = node.next.get(met) or self.learn(node, met)
+        if operation.kind == STORE:
+            content[place] = node.data
+        return met, following
+
     def again(self, node: Node) -> None:
         """Run to this node once more. Raises NotDeterministic where the way there is another one now."""
         self._begin(node)
@@ -308,11 +323,6 @@ def alone(behaviour: Behaviour, initial: bytes, most: int) -> list[Node]:
     """Return the nodes that the worker comes through when no other runs, at most so many steps."""
     content = bytearray(initial)
     nodes = [behaviour.root]
-    while len(nodes) <= most and (operation := nodes[-1].operation) is not None:
-        met: Any = {LOAD: bytes(content[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
-        node = nodes[-1]
-        following = node.next.get(met) or behaviour.learn(node, met)
-        if operation.kind == STORE:
-            content[operation.start : operation.end] = node.data
-        nodes.append(following)
+    while len(nodes) <= most and nodes[-1].operation is not None:
+        nodes.append(behaviour.step_alone(nodes[-1], content)[1])
     return nodes

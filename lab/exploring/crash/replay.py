@@ -19,8 +19,7 @@ from types import TracebackType
 from greenlet import getcurrent, greenlet
 
 from lab.errors import UsageError
-from lab.exploring.behaviour import GRANTED
-from lab.exploring.operation import LOAD, LOCK, NAMES, STORE, SYNC, Operation, SteppedBytes
+from lab.exploring.operation import NAMES, SYNC, Operation, SteppedBytes
 from lab.exploring.replay import check_mapped
 from lab.exploring.simplify import world_of
 from lab.exploring.token import AGAIN, scenario_of
@@ -110,14 +109,10 @@ class Model:
         shape, behaviour = self.world.shape, self._recoveries.behaviour(min(event.worker, AGAIN_ROUNDS))
         node, memory, first = behaviour.root, bytearray(self.content), len(self.steps)
         for _ in range(min(event.steps, LONGEST)):
-            operation = node.operation
-            if operation is None:
+            if node.operation is None:
                 raise self._unfit("the one that recovers has fewer steps")
-            met = {LOAD: bytes(memory[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
-            following = node.next.get(met) or behaviour.learn(node, met)
+            met, following = behaviour.step_alone(node, memory)
             step = step_of(shape.memory, shape.workers, node, met, "same" if len(self.steps) > first else "free")
-            if operation.kind == STORE:
-                memory[operation.start : operation.end] = node.data
             self._add(step, bytes(memory))
             node = following
         self.content, self._rounds, self._seen = bytes(memory), rounds_of(node, event.worker), [*node.seen]

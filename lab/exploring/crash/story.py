@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from lab.analysis.statistics import joined
-from lab.exploring.behaviour import GRANTED, Behaviour, Node
-from lab.exploring.operation import LOAD, LOCK, STORE, named, shown
+from lab.exploring.behaviour import Behaviour, Node
+from lab.exploring.operation import STORE, named, shown
 from lab.exploring.trace import step_now, step_of, turn_of, wait_now
 from lab.exploring.worker import Shape
 from lab.memory.struct_proxy import fields_of
@@ -270,17 +270,14 @@ class Story:
         node, most = behaviour.root, following.crash.steps if following and following.crash else LONGEST
         memory, worker = bytearray(content), self._shape.workers
         for _ in range(most):
-            operation = node.operation
-            if operation is None:
+            if node.operation is None:
                 break
-            met = {LOAD: bytes(memory[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
+            met, following_node = behaviour.step_alone(node, memory)
             turn: Literal["same", "free"] = "same" if self._goes_on(worker) else "free"
             self.steps.append(step_of(self._shape.memory, worker, node, met, turn))
-            if operation.kind == STORE:
-                memory[operation.start : operation.end] = node.data
             self._count("r", recovery.again)
             self._moments.append(Moment(len(self.steps), bytes(memory)))
-            node = node.next.get(met) or behaviour.learn(node, met)
+            node = following_node
         self._node = node
         return bytes(memory)
 
@@ -299,12 +296,10 @@ def _next_store(shape: Shape, behaviour: Behaviour, worker: int, node: Node, con
     """Return what a worker would store next in its round, if it went on alone; empty where there is nothing."""
     memory, round_ = bytearray(content), node.round
     for _ in range(LONGEST):
-        operation = node.operation
-        if operation is None or node.round != round_:
+        if node.operation is None or node.round != round_:
             return ""
-        met = {LOAD: bytes(memory[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
-        following = node.next.get(met) or behaviour.learn(node, met)
-        if operation.kind == STORE:
+        met, following = behaviour.step_alone(node, memory)
+        if node.operation.kind == STORE:
             return _stored(step_of(shape.memory, worker, node, met, "same"))
         node = following
     return ""
