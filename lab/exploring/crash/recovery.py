@@ -203,6 +203,9 @@ class Recoveries:
         return []
 
     def _store(self, walk: _Walk, operation: Operation, data: bytes) -> None:
+        if self._kind == "kill":  # what is stored stays: the disk does not matter
+            walk.content[operation.start : operation.end] = data
+            return
         old = bytes(walk.content)
         walk.content[operation.start : operation.end] = data
         touched = self._touched(walk.open, operation)
