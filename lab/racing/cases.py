@@ -257,7 +257,8 @@ def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path], patience_s: f
     fault, setting = case.setting.fault, case.setting
     assert fault  # noqa: S101 - what `run` calls it for
     if not ordinary.as_expected:
-        return untried(case, "unsupported", f"not tried: without a fault it is {ordinary.verdict} already")
+        already = f"{ordinary.verdict} already without a fault"
+        return untried(case, "unsupported", f"not tried: {already}" + f": {ordinary.reason}" * bool(ordinary.reason))
     if case.setting.alone:
         from .programs.faulty import faulty_trials, setting_with_fault
 

@@ -9,6 +9,7 @@ import time
 from ctypes import Structure, c_uint64
 from dataclasses import asdict, replace
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from lab import Damage, Outcome, Scenario, Worker
@@ -48,7 +49,7 @@ class Holder:
         self.path = path
 
     def made(self) -> bool:
-        mine = f"{self.path}.{time.monotonic_ns()}"  # process ids may be equal
+        mine = f"{self.path}.{token_hex(8)}"  # process ids and times may be equal
         Path(mine).write_text(str(os.getpid()))
         try:
             os.link(mine, self.path)
