@@ -122,6 +122,17 @@ def _need_mounts() -> None:
         _try("umount", point)
 
 
+def _need_power() -> None:
+    """Filesystems in memory whose power can be cut (lab/host/disks.py)."""
+    from lab.errors import CannotRunError
+    from lab.host.disks import KINDS, available_kinds
+
+    try:
+        available_kinds(KINDS)
+    except CannotRunError as error:
+        raise Missing(str(error)) from error
+
+
 def _need_namespaces() -> None:
     _need_root()
     need_program("unshare")
@@ -270,6 +281,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "release": _need_release,
     "mounts": _need_mounts,
     "private_mounts": private_mounts,
+    "power": _need_power,
     "namespaces": _need_namespaces,
     "own_hosts": _need_own_hosts,
     "gluster": _need_gluster,

@@ -261,9 +261,13 @@ def replay(
     dir: Directory,  # noqa: A002 - as on the command line
     times: int = 100,
     time_limit: float = 5.0,
+    real: Sequence[str] | None = None,
     found: Found | None = None,
 ) -> Job[Replay]:
-    """Perform the token's interleaving, of the scenario found where one is given. Raises as `reproduce` does."""
+    """Perform the token's interleaving, of the scenario found where one is given. Raises as `reproduce` does.
+
+    A crash by power is performed on these `real` filesystems: "ext4", "xfs", or "all" that can be made here.
+    """
     from lab.exploring.crash.script import VERSION
     from lab.records import ReplayOptions
 
@@ -271,7 +275,10 @@ def replay(
         from lab.exploring.crash.replay import reproduce
     else:
         from lab.exploring.replay import reproduce
-    options = ReplayOptions(token, times, str(dir), time_limit)
+
+        if real:
+            raise UsageError("--real: no power fails in this token; replay it without, or explore --crash power")
+    options = ReplayOptions(token, times, str(dir), time_limit, list(real or []))
     return Job(1, lambda tell: reproduce(options, found))
 
 

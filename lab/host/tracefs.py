@@ -6,7 +6,6 @@ in whatever way the process ends. An instance stays where the process is killed:
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -14,35 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from lab.errors import CannotRunError, checked
+from lab.errors import CannotRunError
 
-SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT = 430, 431, 432
-"""The same numbers on all machines (syscalls(2))."""
+from .disks import mount_nowhere
 
-CMD_CREATE, CLOEXEC = 6, 1
 NAME = "lab-watch-"
 BUFFER_KB = 8192
 """The size of the buffer of each processor; what does not fit in is counted as lost."""
 
 CHUNK = 1 << 20
-
-_syscall = ctypes.CDLL(None, use_errno=True).syscall
-
-
-def _mounted() -> int:
-    """Return a descriptor of tracefs, mounted nowhere. Raises OSError."""
-
-    def call(number: int, *arguments: object) -> int:
-        result = int(_syscall(ctypes.c_long(number), *arguments))
-        checked(result, "mount")
-        return result
-
-    context = call(SYS_FSOPEN, b"tracefs", ctypes.c_uint(CLOEXEC))
-    try:
-        call(SYS_FSCONFIG, ctypes.c_int(context), ctypes.c_uint(CMD_CREATE), None, None, ctypes.c_int(0))
-        return call(SYS_FSMOUNT, ctypes.c_int(context), ctypes.c_uint(CLOEXEC), ctypes.c_uint(0))
-    finally:
-        os.close(context)
 
 
 class TraceInstance:
@@ -65,7 +44,7 @@ class TraceInstance:
     def __enter__(self) -> TraceInstance:
         """Make the instance. Raises CannotRunError where the kernel does not allow that, or lacks an event."""
         try:
-            self._mount = _mounted()
+            self._mount = mount_nowhere("tracefs")
             self._remove_old()
             self._folder.mkdir()
             self._set("trace_clock", "mono")

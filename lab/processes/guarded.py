@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, ExitCode, LabError
 from lab.host.procfs import sleeps_in
 
 from .child import (
@@ -63,7 +63,15 @@ TERMINATE, KILL = b"t", b"k"
 CLEAN = b"0123456789"
 """The orders to clean up, each in one of the ways that the caller knows by number."""
 
+WAIT_S = 0.1
+
 Send = Callable[[object], None]
+
+
+class Hung(LabError):  # noqa: N818 - a finding
+    """The worker does nothing any more, or was killed."""
+
+    exit_code = ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +212,37 @@ class Guarded:
             record = pickle.loads(frame)  # noqa: S301 - from a fork of this process
             self._is_over = self._is_over or isinstance(record, Over | Refused)
             yield record
+
+
+def run_guarded(body: Callable[[Send], None], keep: Callable[[Any], None], patience_s: float) -> None:
+    """Run the body in a worker with a guard, and give each record that it sends to `keep`.
+
+    All that the worker forked has ended when this returns or raises, but what SIGKILL does not end. Raises what the
+    body raised; CannotRunError where there is no process available; Hung where no record came for so long, or the
+    worker was killed.
+    """
+    with Guarded(body, lambda how: "") as guarded:
+        deadline = time.monotonic() + patience_s
+        while True:
+            for record in guarded.received(WAIT_S):
+                match record:
+                    case Raised(error, _):
+                        raise error
+                    case Refused(reason):
+                        raise CannotRunError(f"fork refused ({reason}); raise the limit (ulimit -u)")
+                    case Over(code, left):
+                        if left:
+                            raise Hung(f"process {left[0].pid} does not end on SIGKILL: it hangs in {left[0].where}")
+                        if code:
+                            raise Hung(f"a process of the lab ended with {code}; try again")
+                        return
+                    case _:
+                        keep(record)
+                deadline = time.monotonic() + patience_s
+            if guarded.has_ended:
+                raise Hung("a process of the lab was killed; try again")
+            if time.monotonic() > deadline:
+                raise Hung(f"nothing was done for {patience_s:g} s, and all processes of it were ended; try again")
 
 
 class _Guard:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Exploration,
         ExploredCase,
         ExploreOptions,
+        OnDisk,
         Replay,
         ReplayOptions,
         SmallestShape,
@@ -124,7 +125,9 @@ _NAMES = {
     ),
     "common": "NEVER SCHEMA Damage Document Environment Holds Mount Quantiles Request",
     "documents": "encode json_schema load load_any untrusted",
-    "explore": "CaseFailure Crashes Exploration ExploredCase ExploreOptions Replay ReplayOptions SmallestShape Step",
+    "explore": (
+        "CaseFailure Crashes Exploration ExploredCase ExploreOptions OnDisk Replay ReplayOptions SmallestShape Step"
+    ),
     "hosts": "Host Hosts HostsOptions",
     "race": (
         "CHECK HOST ITS_OWN Accesses BetweenHosts Block Case Cpu Failure Field HostPart How LockFile Options "

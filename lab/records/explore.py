@@ -167,12 +167,29 @@ class Exploration(Header):
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """The options of a replay."""
+    """The options of a replay; `real` are the filesystems whose power is cut, none where it is not."""
 
     token: str
     times: int
     directory: str
     time_limit_s: float
+    real: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """How many of `times` performances on one filesystem ended as the model does.
+
+    Its power was cut at each power failure of the schedule, and the file that it left compared with the model's.
+    `divergence` says where the two part; `disturbed` performances were made again: something else on the machine had
+    written to the disk what should have been lost.
+    """
+
+    filesystem: str
+    times: int
+    reproduced: int
+    divergence: str
+    disturbed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +197,7 @@ class Replay(Header):
     """One invocation of `replay`: how many of `times` the schedule led real processes to exactly the same end.
 
     `divergence` says where the kernel, or the scenario, did otherwise than the model; it is empty where they agreed.
+    Where power was really cut, `on_disks` has the figures of each filesystem, and the others are their sums.
     """
 
     command: Literal["replay"] = "replay"
@@ -196,3 +214,4 @@ class Replay(Header):
     damage: list[Damage]
     headline: str
     steps: list[Step]
+    on_disks: list[OnDisk] = field(default_factory=list)

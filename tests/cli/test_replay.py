@@ -83,7 +83,13 @@ def test_each_shortest_failure_is_reproduced_100_of_100(
 
 def test_the_document_says_what_was_asked_and_what_is_left_in_the_real_file(counter: str, elsewhere: Path) -> None:
     _, made = replayed(counter, *AT_ONCE, "--dir", elsewhere)
-    assert made["options"] == {"token": counter, "times": 5, "directory": str(elsewhere), "time_limit_s": 5.0}
+    assert made["options"] == {
+        "token": counter,
+        "times": 5,
+        "directory": str(elsewhere),
+        "time_limit_s": 5.0,
+        "real": [],
+    }
     what = ("command", "scenario", "lock", "workers", "rounds", "times", "reproduced", "divergence", "interrupted")
     assert [made[name] for name in what] == ["replay", "counter", "none", 2, 1, 5, 5, "", False]
     assert made["environment"]["recorder"] == RECORDER
@@ -148,6 +154,11 @@ def test_a_token_with_one_other_character_is_told_as_that(place: int, counter: s
     other = "7" if counter[place] != "7" else "8"
     typed = counter[:place] + other + counter[place:][1:]
     assert "the token was cut short or mistyped" in refusal(2, "replay", typed)
+
+
+def test_cutting_the_power_where_none_fails_is_refused(counter: str) -> None:
+    assert "no power fails in this token" in refusal(2, "replay", counter, "--real")
+    assert "the token comes first" in refusal(2, "replay", "--real", counter)
 
 
 def test_a_scenario_that_has_changed_or_is_gone_is_told(elsewhere: Path) -> None:

@@ -1,330 +1,102 @@
-"""Perform a crash with real processes on a real file: a kill is SIGKILL, and of a power failure the file is made.
+"""Perform a crash with real processes, on a file that is made (`stage`) or on a real filesystem (`real`).
 
-Each worker is a process that does as many steps of the scenario as it is told, under the real lock, and then stands
-still before its next one. One that is killed ends there; the kernel frees what it holds. Where the power fails all are
-killed, and the units that are old on the disk are put back in the file: what a fresh process then recovers from is a
-file that this failure may leave, made and not found. The replay proves what recovery makes of it, and nothing about
-this machine's disk.
+The first proves what recovery makes of the file, and nothing about this machine's disk. The second proves that this
+filesystem leaves that file when the power fails.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
-from greenlet import getcurrent, greenlet
-
-from lab.errors import UsageError
-from lab.exploring.operation import NAMES, SYNC, Operation, SteppedBytes
 from lab.exploring.replay import check_mapped
 from lab.exploring.simplify import world_of
-from lab.exploring.token import AGAIN, scenario_of
-from lab.exploring.trace import step_now, step_of, turn_of
-from lab.exploring.worker import Shape, SteppedWorker, shape_of
-from lab.exploring.world import World
+from lab.exploring.token import scenario_of
+from lab.exploring.worker import shape_of
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.locking import RECORDER, Action, find_lock
-from lab.memory import MAPPED, new_file, workspace
-from lab.model.disk import Disk
+from lab.locking import RECORDER
+from lab.memory import new_file, workspace
+from lab.memory.workspace import check_parent
 from lab.processes import Terminated, stop_on_sigterm
-from lab.processes.actor import SteppedProcess
-from lab.processes.rpc import Gone
-from lab.records import Damage, Replay, ReplayOptions, Step
+from lab.records import OnDisk, Replay, ReplayOptions
 from lab.scenario import Found
 
-from .judge import Image, Judge, Rounds
-from .recovery import AGAIN as AGAIN_ROUNDS
-from .recovery import LONGEST, Dead, Recoveries, rounds_of
-from .script import Event, Script, mark, read
-from .story import unit_name, what_is_old
+from .real import check_real, perform_on
+from .script import Script, read
+from .stage import Diverged, Model, Stage
 
-
-@dataclass
-class Model:
-    """What the model does with a script: the steps, the file after each, and what is wrong at the end."""
-
-    world: World
-    script: Script
-    steps: list[Step] = field(default_factory=list)
-    damage: list[Damage] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        shape = self.world.shape
-        self.world.in_between = False
-        self._disk = Disk(self.script.unit, shape.layout.size)
-        self._recoveries = Recoveries(self.world, self._disk, "kill", AGAIN_ROUNDS)
-        self.content = self.world.initial
-        self.contents = [self.content]
-        self._last = -1
-        self._rounds = (0, 0)
-        self._seen: list[tuple[str, str]] = []
-        perform = {"x": self._work, "k": self._kill, "p": self._fail, "r": self._recover}
-        for event in self.script.events:
-            perform[event.kind](event)
-        self.damage = self._judged()
-
-    def _add(self, step: Step, content: bytes) -> None:
-        self.steps.append(step)
-        self.contents.append(content)
-
-    def _work(self, event: Event) -> None:
-        world, first = self.world, len(self.steps)
-        for _ in range(event.steps):
-            if event.worker >= len(world.at) or event.worker not in world.choices():
-                raise self._unfit(f"worker {event.worker} cannot do step {len(self.steps) + 1}")
-            step = step_now(world, event.worker, turn_of(world, self._last, event.worker))
-            self._last = event.worker
-            self._add(step, bytes(world.content))
-        self.content = bytes(world.content)
-        self._same(event, first)
-
-    def _kill(self, event: Event) -> None:
-        world, worker = self.world, event.worker
-        if worker >= len(world.at):
-            if worker != self.world.shape.workers:
-                raise self._unfit(f"there is no worker {worker}")
-            self._add(Step(worker, self.steps[-1].round, "killed", "", None, "free", 0, 0), self.content)
-            return
-        node = world.at[worker]
-        self._add(Step(worker, node.round, "killed", "", None, "free", 0, 0), self.content)
-        world.at[worker], world.state = (
-            Dead(*rounds_of(node, world.shape.rounds)),
-            world.locks.drop(world.state, worker),
-        )
-
-    def _fail(self, event: Event) -> None:
-        for unit, number in event.old:
-            place = slice(unit * self._disk.unit, (unit + 1) * self._disk.unit)
-            if number >= len(self.contents) or place.start >= len(self.content):
-                raise self._unfit(f"there is no unit {unit} as after step {number}")
-            self.content = self._disk.put(self.content, unit, self.contents[number][place])
-        old = [(unit_name(self.world.shape, self._disk.unit, unit), number) for unit, number in event.old]
-        self._add(Step(-1, 0, "power", "", what_is_old(old), "free", 0, 0), self.content)
-
-    def _recover(self, event: Event) -> None:
-        shape, behaviour = self.world.shape, self._recoveries.behaviour(min(event.worker, AGAIN_ROUNDS))
-        node, memory, first = behaviour.root, bytearray(self.content), len(self.steps)
-        for _ in range(min(event.steps, LONGEST)):
-            if node.operation is None:
-                raise self._unfit("the one that recovers has fewer steps")
-            met, following = behaviour.step_alone(node, memory)
-            step = step_of(shape.memory, shape.workers, node, met, "same" if len(self.steps) > first else "free")
-            self._add(step, bytes(memory))
-            node = following
-        self.content, self._rounds, self._seen = bytes(memory), rounds_of(node, event.worker), [*node.seen]
-        self._same(event, first)
-
-    def _same(self, event: Event, first: int) -> None:
-        if mark(self.steps[first:]) != event.operations:
-            raise self._unfit(f"from step {first + 1} on other operations are done than when it was made")
-
-    def _unfit(self, what: str) -> UsageError:
-        return UsageError(f"the token does not fit scenario {self.world.shape.found.name}: {what}; {AGAIN}")
-
-    def _judged(self) -> list[Damage]:
-        shape = self.world.shape
-        pairs = [*(rounds_of(node, shape.rounds) for node in self.world.at), self._rounds]
-        rounds = Rounds(tuple(finished for finished, _ in pairs), tuple(begun for _, begun in pairs))
-        found, _ = Judge(shape, self._disk).damage(Image(self.content), rounds, self._seen)
-        return [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in found]
-
-
-class Stepper:
-    """A worker in a process of its own: it does so many steps and stands still before the next."""
-
-    def __init__(self, shape: Shape, index: int, path: Path, again: int | None) -> None:
-        self._shape = shape
-        self._mapping = MAPPED.map(path, shape.layout.size)
-        self._lock = find_lock(shape.lock)
-        self._again = again
-        memory = SteppedBytes(self._mapping.buffer, shape.line, self.step)
-        self._worker = SteppedWorker(shape, index, memory, self._guard, [])
-        self._left = 0
-        self._counts = again is not None
-        self._done: list[list[int]] = []
-        if again is None:
-            shape.scenario.start(self._worker)  # type: ignore[arg-type]
-        self._counts = True
-        self._hub = getcurrent()
-        self._run = greenlet(self._life)
-
-    def perform(self, steps: int) -> list[list[int]]:
-        """Do so many steps; return the operations: kind, start and length."""
-        self._left, self._done = steps, []
-        if steps and not self._run.dead:
-            self._run.switch()
-        return self._done
-
-    def step(self, operation: Operation) -> None:
-        """Stand still before this step, once all that were asked for are done."""
-        if not self._counts:
-            return
-        if not self._left:
-            self._hub.switch()
-        self._left -= 1
-        self._done.append([operation.kind, operation.start, operation.span.length])
-        if operation.kind == SYNC:
-            self._mapping.sync(operation.start, operation.span.length)
-
-    def _life(self) -> None:
-        worker, scenario = self._worker, self._shape.scenario
-        if self._again is not None:
-            worker.round = -1
-            scenario.start(worker)  # type: ignore[arg-type]
-            scenario.recover(worker)  # type: ignore[arg-type]
-        for worker.round in range(self._shape.rounds if self._again is None else self._again):
-            scenario.work(worker)  # type: ignore[arg-type]
-
-    def _guard(self, lock: Operation, unlock: Operation) -> _Held:
-        acquire, release = self._lock.actions(
-            self._mapping.descriptor, lock.span.start, lock.span.length, write=lock.write
-        )
-        return _Held(self, lock, unlock, acquire, release)
-
-
-class _Held:
-    """A real lock, of which taking and giving back are steps."""
-
-    def __init__(self, stepper: Stepper, lock: Operation, unlock: Operation, acquire: Action, release: Action) -> None:
-        self._stepper, self._lock, self._unlock = stepper, lock, unlock
-        self._acquire, self._release = acquire, release
-
-    def __enter__(self) -> None:
-        self._stepper.step(self._lock)
-        self._acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stepper.step(self._unlock)
-        self._release()
-
-
-class Diverged(Exception):  # noqa: N818 - a finding
-    """The kernel or the scenario did otherwise than the model."""
-
-
-@dataclass
-class Stage:
-    """The file and the processes of one performance."""
-
-    model: Model
-    path: Path
-    limit_s: float
-
-    def perform(self) -> bytes:
-        """Perform the script once; return what is left of the file. Raises Diverged."""
-        world, shape = self.model.world, self.model.world.shape
-        with ExitStack() as ended:
-            mapping = MAPPED.map(self.path, shape.layout.size)
-            ended.callback(mapping.close)
-            mapping.buffer[:] = world.prepared
-            self._processes = {worker: self._process(ended, worker, None) for worker in range(shape.workers)}
-            for process in self._processes.values():
-                self._asked(process, 0)
-            number = 0
-            for event in self.model.script.events:
-                number += event.steps if event.kind in "xr" else 1
-                if event.kind == "p":
-                    self._end_all()
-                    mapping.buffer[:] = self.model.contents[number]  # the units that are old on the disk
-                elif event.kind == "k":
-                    self._processes.pop(event.worker).end()
-                else:
-                    self._steps(ended, number - event.steps, event)
-            self._end_all()
-            return bytes(mapping.buffer)
-
-    def _process(self, ended: ExitStack, index: int, again: int | None) -> SteppedProcess:
-        made: list[Stepper] = []
-
-        def perform(steps: int) -> list[list[int]]:
-            if not made:
-                made.append(Stepper(self.model.world.shape, index, self.path, again))
-            return made[0].perform(steps)
-
-        return ended.enter_context(SteppedProcess(perform))
-
-    def _steps(self, ended: ExitStack, first: int, event: Event) -> None:
-        """Let a worker, or the one that recovers, do its steps, and compare them with the model's."""
-        worker = event.worker
-        if event.kind == "r":
-            self._end_all()
-            worker = self.model.world.shape.workers
-            self._processes[worker] = self._process(ended, worker, event.worker)
-        done = self._asked(self._processes[worker], event.steps)
-        expected = self.model.steps[first : first + event.steps]
-        for number, (step, each) in enumerate(zip(expected, done, strict=False), first + 1):
-            if [step.operation, step.start, step.length] != [NAMES[each[0]], *each[1:]]:
-                raise Diverged(
-                    f"at step {number} it does {NAMES[each[0]]} {each[1]} where the model has {step.operation}"
-                )
-        if len(done) < len(expected):
-            raise Diverged(f"after step {first + len(done)} worker {worker} had ended, and the model goes on")
-
-    def _asked(self, process: SteppedProcess, steps: int) -> list[list[int]]:
-        process.begin(steps)
-        try:
-            done: list[list[int]] | None = process.result(self.limit_s)
-        except Gone as error:
-            raise Diverged(f"a worker ended by itself ({error.code})") from error
-        if done is None:
-            raise Diverged(f"a worker did not do its {steps} steps within {self.limit_s:g} s: its lock is not granted")
-        return done
-
-    def _end_all(self) -> None:
-        for process in self._processes.values():
-            process.end()
-        self._processes.clear()
+Keep = Callable[[OnDisk], None]
 
 
 def reproduce(options: ReplayOptions, found: Found | None = None) -> Replay:
-    """Perform the token's crash `times` times on a new file in the directory; see `lab.exploring.replay.reproduce`."""
+    """Perform the token's crash `times` times on a new file in the directory; see `lab.exploring.replay.reproduce`.
+
+    With `options.real` it is performed so often on each of these filesystems, whose power really fails. Raises
+    UsageError for a crash that cannot fail there, CannotRunError where the machine lacks what that needs.
+    """
     script = read(options.token)
     model = _modelled(script, found or scenario_of(script))
     check_mapped(model.world.shape)
-    begun, interrupted, divergence = RunStart(), False, ""
-    times = reproduced = 0
+    kinds = check_real(script, options.real) if options.real else []
+    check_parent(Path(options.directory))
+    begun, interrupted = RunStart(), False
+    done: dict[str, OnDisk] = {}
+
+    def keep(figures: OnDisk) -> None:
+        done[figures.filesystem] = figures
+
     started = time.monotonic()
-    with workspace(Path(options.directory)) as folder:
-        try:
-            with stop_on_sigterm():
-                for left in _performed(model, folder / "replayed", options):
-                    times += 1
-                    reproduced += left == model.content
-        except Diverged as error:
-            times, divergence = times + 1, str(error)
-        except (KeyboardInterrupt, Terminated):
-            interrupted = True
-        where = environment(folder, begun.load, RECORDER)
+    try:
+        with stop_on_sigterm():
+            if kinds:
+                perform_on(kinds, model, options.times, options.time_limit_s, keep)
+            else:
+                _perform_in(Path(options.directory), model, options, keep)
+    except (KeyboardInterrupt, Terminated):
+        interrupted = True
     seconds = time.monotonic() - started
+    where = environment(Path(options.directory), begun.load, RECORDER)
     first = model.damage[0] if model.damage else None
+    times = sum(each.times for each in done.values())
     return Replay(
         **begun.header(where, interrupted=interrupted),
-        options=ReplayOptions(options.token, options.times, anonymous_text(options.directory), options.time_limit_s),
+        options=ReplayOptions(
+            options.token, options.times, anonymous_text(options.directory), options.time_limit_s, kinds
+        ),
         scenario=script.scenario,
         lock=script.lock,
         workers=script.workers,
         rounds=script.rounds,
         line_bytes=script.line,
         times=times,
-        reproduced=reproduced,
-        divergence=divergence,
+        reproduced=sum(each.reproduced for each in done.values()),
+        divergence="; ".join(_divergences(list(done.values()))),
         schedules_per_s=round(times / seconds, 1) if seconds else 0.0,
         damage=model.damage,
         headline=": ".join([first.kind, *first.evidence[:1]]) if first else "no damage",
         steps=model.steps,
+        on_disks=[done[kind] for kind in kinds if kind in done],
     )
 
 
-def _performed(model: Model, path: Path, options: ReplayOptions) -> Iterator[bytes]:
-    with new_file(path, model.world.prepared, sparse=False):
-        for _ in range(options.times):
-            yield Stage(model, path, options.time_limit_s).perform()
+def _divergences(done: Sequence[OnDisk]) -> list[str]:
+    return [f"{each.filesystem}: {each.divergence}".removeprefix(": ") for each in done if each.divergence]
+
+
+def _perform_in(directory: Path, model: Model, options: ReplayOptions, keep: Keep) -> None:
+    """Perform it on a file in the directory, of which a power failure is made by hand."""
+    with workspace(directory) as folder, new_file(folder / "replayed", model.world.prepared, sparse=False):
+        done = OnDisk("", 0, 0, "", 0)
+        for times in range(1, options.times + 1):
+            try:
+                left = Stage(model, folder / "replayed", options.time_limit_s).perform()
+            except Diverged as error:
+                keep(replace(done, times=times, divergence=str(error)))
+                return
+            done = replace(done, times=times, reproduced=done.reproduced + (left == model.content))
+            keep(done)
 
 
 def _modelled(script: Script, found: Found) -> Model:

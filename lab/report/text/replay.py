@@ -17,14 +17,15 @@ def exit_code(run: Replay) -> ExitCode:
     """Return AS_EXPECTED where every replay gave the same result, else DAMAGE."""
     if run.interrupted:
         return ExitCode.INTERRUPTED
-    same = run.reproduced == run.times == run.options.times
+    same = run.reproduced == run.times == run.options.times * max(1, len(run.options.real))
     return ExitCode.AS_EXPECTED if same else ExitCode.DAMAGE
 
 
 def text_of(run: Replay, style: Style = PLAIN) -> str:
     """Return the whole report."""
     size = f"{plural(run.workers, 'worker')} x {plural(run.rounds, 'round')}"
-    here = f"{run.environment.filesystem} on {run.environment.kernel}"
+    where = " and ".join(run.options.real) or run.environment.filesystem
+    here = f"{where} on {run.environment.kernel}"
     return "\n\n".join(
         [
             wrapped(f"{run.scenario} under {run.lock}, {size}, real processes on {here}"),
@@ -38,13 +39,22 @@ def text_of(run: Replay, style: Style = PLAIN) -> str:
 
 def conclusions(run: Replay) -> Iterator[str]:
     """Yield how often the result was the same, what was left, and what this does not prove."""
-    yield f"reproduced {run.reproduced} of {run.times}"
+    if not run.on_disks:
+        yield f"reproduced {run.reproduced} of {run.times}"
+    for each in run.on_disks:
+        again = f"; made again, for all pages were written back: {each.disturbed}" if each.disturbed else ""
+        yield f"{each.filesystem}: reproduced {each.reproduced} of {each.times}{again}"
     if run.divergence:
         yield f"the model and the kernel part: {run.divergence}"
     for damage in run.damage:
         yield f"{damage.kind}: {'; '.join(damage.evidence) or plural(damage.count, 'operation')}"
     yield "This order of steps is possible on this kernel and file; how likely it is, only a race tells."
-    if any(step.operation == "power" for step in run.steps):
+    if run.options.real:
+        yield (
+            "The filesystem was shut down and mounted anew: its file was found, not made. The lab chose when each page "
+            "was written back, as the kernel may at any moment."
+        )
+    elif any(step.operation == "power" for step in run.steps):
         yield "What the power failure left of the file was made by hand: it shows what recovery makes of it."
     if run.line_bytes < SEEN_WHOLE:
         cut = plural(run.line_bytes, "byte")
