@@ -209,11 +209,16 @@ def check(
     workers: int = 4,
     detects: float | None = None,
     faults: bool = False,
+    cut: str = "",
+    heal: str = "",
+    cut_seconds: float = 120.0,
+    timeout: float = 10.0,
     reach: Reach | None = None,
 ) -> Job[Check]:
     """Check the directories, which are one seen through different mounts, or one directory from several hosts.
 
-    Raises as `lab.checking.supervise` and `lab.hosts.check` do.
+    The commands `cut` and `heal` take a host's network to the file server away for at most `cut_seconds`; a host
+    answers within `timeout` s. Raises as `lab.checking.supervise` and `lab.hosts.check` do.
     """
     from lab.checking.request import request_for
     from lab.checking.rules import RULES
@@ -223,7 +228,8 @@ def check(
     from lab.records import CheckOptions
 
     names = list(only or [])
-    asked = request_for(names, on_hosts=bool(reach)).guarantees
+    _check_commands(cut, heal, names, faults=faults, on_hosts=bool(reach))
+    asked = request_for(names, on_hosts=bool(reach), cut=bool(cut)).guarantees
     options = CheckOptions(
         directories=[anonymous_text(str(directory)) for directory in directories],
         only=names,
@@ -233,11 +239,35 @@ def check(
         detects=detects,
         faults=faults,
         hosts=[host.text for host in reach.hosts] if reach else [],
+        cut=cut,
+        heal=heal,
+        cut_s=cut_seconds,
+        timeout_s=timeout,
     )
     if reach:
         return Job(STEPS_ON_HOSTS, _check_on_hosts(options, reach, directories))
     steps = 1 + len(planned(asked)) + sum(rule.guarantee in asked for rule in RULES)
     return Job(steps, lambda tell: check(options, [Path(each) for each in directories], tell))
+
+
+def _check_commands(cut: str, heal: str, only: Sequence[str], *, faults: bool, on_hosts: bool) -> None:
+    """Raise UsageError for commands that cut a host off where they make no sense."""
+    from lab.checking.guarantees import FENCING, PARTITION
+
+    if not (cut or heal):
+        return
+    if not (cut and heal):
+        raise UsageError("--cut and --heal: give both, the command that cuts {} off and the one that brings it back")
+    if not on_hosts:
+        raise UsageError("--cut: takes several hosts (--hosts)")
+    if not faults:
+        raise UsageError("--cut: may harm what others do with that mount on the host; add --faults to allow it")
+    if only and not {PARTITION, *FENCING} & {*only}:
+        raise UsageError(f"--cut: --only leaves the cut out; add {PARTITION} to it")
+    from lab.hosts.partition import words_of
+
+    for command in (cut, heal):
+        words_of(command, "")
 
 
 STEPS_ON_HOSTS = 70

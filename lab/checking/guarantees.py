@@ -39,7 +39,10 @@ NAMES = {
 FILES = DATA | GROWTH | NAMES
 """These guarantees are about files, not about locks of the kernel: a few calls of a rule show too little of them."""
 
-GUARANTEES = LOCKS | FILES
+FENCING = {"fenced": "a cut-off holder is fenced off"}
+"""The guarantee of several hosts that a user's command can test: takes --cut and --heal."""
+
+GUARANTEES = LOCKS | FENCING | FILES
 
 EXCLUSION = FAMILIES
 """The guarantees that a lock of the kernel excludes others, and the name of that lock."""
@@ -59,8 +62,9 @@ PART_NAMES = ("rules", "random", "stress", "faults")
 UNCONTENDED = frozenset({"neighbours", "append", "rename"})
 """The guarantees whose workers never wait for each other: a fault can show in each round."""
 
-BETWEEN_HOSTS = ("probe", "turns")
-"""Further parts, of a check on several hosts; they come before the others."""
+PARTITION = "partition"
+BETWEEN_HOSTS = ("probe", "turns", PARTITION)
+"""Further parts, of a check on several hosts: two that come before the others, and one that comes last."""
 
 RANDOM = (*EXCLUSION, "ranges", "ownership", "blocking", "deadlock", "death")
 """The guarantees that random programs of lock calls judge."""

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from lab.errors import UsageError
 
-from .guarantees import BETWEEN_HOSTS, EXCLUSION, FILES, GROUPS, GUARANTEES, PART_NAMES, RANDOM
+from .guarantees import (
+    BETWEEN_HOSTS,
+    EXCLUSION,
+    FENCING,
+    FILES,
+    GROUPS,
+    GUARANTEES,
+    PART_NAMES,
+    PARTITION,
+    RANDOM,
+)
 from .rules import RULES
 from .stress.plan import PLAN, PLAN_ON_HOSTS
 from .turns import JUDGED
@@ -25,6 +35,7 @@ def _judged_by_rules_of(part: str) -> tuple[str, ...]:
 _BY_MORE = {
     "probe": tuple(EXCLUSION),
     "turns": JUDGED,
+    PARTITION: tuple(FENCING),
     "random": RANDOM,
     "stress": tuple(dict.fromkeys(entry.guarantee for entry in PLAN)),
 }
@@ -37,6 +48,10 @@ PARTS_ON_HOSTS = {
     "stress": tuple(dict.fromkeys(entry.guarantee for entry in PLAN_ON_HOSTS)),
 }
 """The same of a check on several hosts."""
+
+
+CUTTING = "--faults --cut 'COMMAND {}' --heal 'COMMAND {}'"
+"""What a user types to have a host cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +69,26 @@ class Request:
         return [part for part in self.parts if guarantee in parts[part]]
 
 
-def request_for(only: Sequence[str], *, on_hosts: bool = False) -> Request:
+def request_for(only: Sequence[str], *, on_hosts: bool = False, cut: bool = False) -> Request:
     """Read the words of `only`: guarantees, groups of them, and parts; an empty list requests everything.
 
     Parts alone request every guarantee that they judge; guarantees alone run every part that judges one of them.
-    Several hosts have other parts than one. Raises UsageError for an unknown word, and for a part that only they have.
+    Several hosts have other parts than one, and one more with `cut`, where a command can cut a host off. Raises
+    UsageError for an unknown word, and for what only they have, or only that command shows.
     """
     there = PARTS_ON_HOSTS if on_hosts else {part: PARTS[part] for part in PART_NAMES}
     words = list(dict.fromkeys(word for each in only for word in _expanded(each)))
     for word in words:
-        if word in PARTS and word not in there:
+        if word in (*BETWEEN_HOSTS, *FENCING) and not on_hosts:
             raise UsageError(f"--only {word}: takes several hosts (--hosts)")
+        if word in (PARTITION, *FENCING) and not cut:
+            raise UsageError(f"--only {word}: takes what cuts a host off: {CUTTING}")
     named = [word for word in words if word not in PARTS]
     parts = [word for word in there if word in words] or [
         part
         for part in there
         if not (on_hosts and part == "random")  # each call goes over a link: 3 programs a second, 40 on one host
+        if cut or part != PARTITION
         if not named or part in ("rules", "faults") or {*named} & {*there[part]}
     ]
     wanted = named or [name for part in parts for name in there[part]]

@@ -17,6 +17,7 @@ from lab.records import (
     Host,
     LockProbe,
     Mount,
+    PartitionResult,
     RandomPrograms,
     RuleResult,
     StressResult,
@@ -26,7 +27,7 @@ from lab.records import (
 
 from .actors.pool import ActorPool
 from .blame import UNANSWERED
-from .guarantees import EXCLUSION
+from .guarantees import BETWEEN_HOSTS, EXCLUSION
 from .request import Request
 from .rules import RULES
 from .runner import Rule, hung, judge_all, not_tried
@@ -60,7 +61,7 @@ class Silent(Exception):  # noqa: N818 - what happened
         self.dead = dead
 
 
-Finding = RuleResult | StressResult | RandomPrograms | LockProbe | TurnResult | Stuck
+Finding = RuleResult | StressResult | RandomPrograms | LockProbe | TurnResult | PartitionResult | Stuck
 
 
 @dataclass
@@ -73,6 +74,7 @@ class Found:
     stuck: list[Stuck] = field(default_factory=list)
     probes: list[LockProbe] = field(default_factory=list)
     turns: list[TurnResult] = field(default_factory=list)
+    partitions: list[PartitionResult] = field(default_factory=list)
 
     def keep(self, finding: Finding) -> None:
         """Add one; of the random programs the last finding covers all of them."""
@@ -87,6 +89,8 @@ class Found:
                 self.probes.append(finding)
             case TurnResult():
                 self.turns.append(finding)
+            case PartitionResult():
+                self.partitions.append(finding)
             case Stuck():
                 self.stuck.append(finding)
 
@@ -141,7 +145,7 @@ class Parts:
 
     def probe(self) -> None:
         """Let each host in turn hold each lock that was asked for, and all others ask for it."""
-        if not {"probe", "turns"} & {*self._request.parts}:
+        if not {*BETWEEN_HOSTS} & {*self._request.parts}:
             return
         for lock in EXCLUSION:
             if ("probe", lock) in self._done:
@@ -160,7 +164,7 @@ class Parts:
         """Let the hosts take turns, by each way to the data, under each lock that no host was falsely granted."""
         if "turns" not in self._request.parts:
             return
-        locks = [lock for lock in EXCLUSION if lock not in self._useless]
+        locks = self.useful_locks
         for way, place, lock in cells(self._request.guarantees, locks):
             cell = (way.name, place, lock)
             if cell in self._done:
@@ -171,6 +175,11 @@ class Parts:
             self._keep(found)
             self._done.add(cell)
             self._look(found.observed, found.calls)
+
+    @property
+    def useful_locks(self) -> list[str]:
+        """Return the locks that no host was falsely granted, and that all could ask for."""
+        return [lock for lock in EXCLUSION if lock not in self._useless]
 
     def _look(self, observed: str, calls: Sequence[str]) -> None:
         """Raise Silent where a call was not answered, and a mount answers no other call either."""
@@ -352,6 +361,7 @@ def document(
         seconds=options.seconds,
         probes=found.probes,
         turns=found.turns,
+        partitions=found.partitions,
     )
     guarantees = judge(request, findings)
     directories = [anonymous_text(directory) for directory in options.directories]
@@ -368,7 +378,15 @@ def document(
         safe=exit_code(request, guarantees) == ExitCode.AS_EXPECTED and not any(host.trouble for host in hosts),
         guarantees=guarantees,
         advice=advice(
-            guarantees, mounts, rules, found.stress, everybody, found.probes, found.turns, on_hosts=bool(hosts)
+            guarantees,
+            mounts,
+            rules,
+            found.stress,
+            everybody,
+            found.probes,
+            found.turns,
+            found.partitions,
+            on_hosts=bool(hosts),
         ),
         not_asked=not_asked(
             request, several=bool(hosts) or len(mounts) > 1, left_out=_left_out(request, options, mounts, hosts)
@@ -383,4 +401,5 @@ def document(
         hosts=list(hosts),
         probes=found.probes,
         turns=found.turns,
+        partitions=found.partitions,
     )

@@ -11,7 +11,7 @@ from lab.api.values import MOST_CHECKERS, between, directory, file_name, names, 
 from lab.errors import UsageError
 
 from .documents import put_text
-from .hosts import add_hosts, reach_of
+from .hosts import TIMEOUT, add_hosts, reach_of
 from .options import Listed, add_saving, add_shared
 
 if TYPE_CHECKING:
@@ -63,7 +63,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="try what may harm a mount too: signals for waiters while a lock is given up, which has deadlocked the "
         "client of a network filesystem; on a filesystem of this kernel alone that is tried always",
     )
-    add_hosts(parser.add_argument_group("several hosts"))
+    several = parser.add_argument_group("several hosts")
+    add_hosts(several)
+    add = several.add_argument
+    add("--timeout", **TIMEOUT)
+    add(
+        "--cut",
+        default="",
+        metavar="COMMAND",
+        help="with --faults: a command, run here, that cuts host {} off from the file server, the lab's own way to it "
+        "if possible not; the last of the hosts is cut off while it holds locks",
+    )
+    add("--heal", default="", metavar="COMMAND", help="the command that brings host {} back; it is run in any case")
+    add(
+        "--cut-seconds",
+        type=positive,
+        default=120.0,
+        metavar="S",
+        help="the longest cut (120): longer than the leases of the server, or the time after which it gives up a host",
+    )
     out = parser.add_argument_group("output")
     add = out.add_argument
     add_shared(out, "json")
@@ -104,6 +122,10 @@ def _run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         detects=arguments.detects,
         faults=arguments.faults,
+        cut=arguments.cut,
+        heal=arguments.heal,
+        cut_seconds=arguments.cut_seconds,
+        timeout=arguments.timeout,
         reach=reach_of(arguments),
     )
     with Documents("check", arguments, keep=not arguments.no_save) as documents:

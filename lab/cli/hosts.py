@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.api.values import file_name, names, positive
 
@@ -17,6 +17,12 @@ from .options import DIRECTORY, Listed, Options, add_shared, add_tables
 
 if TYPE_CHECKING:
     from lab.hosts.links import Reach
+
+
+TIMEOUT: dict[str, Any] = {
+    "type": positive, "default": 10.0, "metavar": "S", "help": "the longest that one answer of a host may take (10)",
+}  # fmt: skip
+"""The option --timeout of every command that asks hosts."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_hosts(parser)
     add("--dir", **{**DIRECTORY, "required": True, "help": "the shared directory, by its name on the hosts"})
-    add("--timeout", type=positive, default=10.0, metavar="S", help="the longest that one answer may take (10)")
+    add("--timeout", **TIMEOUT)
     add_tables(parser)
     add_shared(parser, "json", "save")
 

@@ -20,6 +20,7 @@ from lab.checking.stress.run import answering, refusal_of
 from lab.errors import CannotRunError
 from lab.memory import Folder
 from lab.memory.workspace import find, hide
+from lab.processes.deadlines import Watched
 
 
 class _Here:
@@ -29,6 +30,8 @@ class _Here:
         self.folder: Folder | None = None
         self.within = -1
         self.handles: dict[int, ActorHandle] = {}
+        self.processes: list[Watched] = []
+        """More processes, which are no actors."""
         self.open = ExitStack()
         self.count = 0
 
@@ -124,6 +127,11 @@ def end_all() -> dict[str, Any]:
                 stuck.append([handle.process.pid, handle.process.sleeps_in() or "unknown"])
             handle.close()
     HERE.handles.clear()
+    for process in HERE.processes:
+        process.send(Signals.SIGKILL)
+        if process.wait(KILLED_S) is None:
+            stuck.append([process.pid, process.sleeps_in() or "unknown"])
+    HERE.processes.clear()
     return {"stuck": stuck}
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from lab.checking.actors.controller import Patience
+from lab.checking.guarantees import PARTITION
 from lab.checking.mounts import fresh_name
 from lab.checking.request import Request, request_for
 from lab.checking.run import Announcer, Ending, Found, Parts, Silent, document, early_end
@@ -23,6 +24,7 @@ from lab.processes import Terminated, note
 from lab.records import Check, CheckOptions, Host, Mount, Stuck
 
 from .links import HostError, Link, Reach, connected
+from .partition import Commands, Partition
 from .race import HostsRace
 from .stage import HostKeeper, HostPool
 from .stress import OverHosts
@@ -31,16 +33,14 @@ from .survey import Survey
 TRIAL_S = 1.0
 """A trial of the stress ends after this time, or after the hand-offs that it needs."""
 
-ANSWER_S = 10.0
-"""What does not wait is answered by a host within this time, or the host fails."""
-
 
 def check(options: CheckOptions, reach: Reach, directory: str, tell: Announcer) -> Check:
     """Check this directory from the hosts, and return what was found, however it ends.
 
     Raises UsageError for what cannot be asked of several hosts, and CannotRunError where the filesystem is full.
     """
-    return _HostsCheck(options, request_for(options.only, on_hosts=True), reach, directory, tell).run()
+    request = request_for(options.only, on_hosts=True, cut=bool(options.cut))
+    return _HostsCheck(options, request, reach, directory, tell).run()
 
 
 class _HostsCheck:
@@ -59,12 +59,13 @@ class _HostsCheck:
         self._left_out: dict[str, HostKeeper] = {}
         self._identities: dict[str, tuple[int, int]] = {}
         self._patience: Patience | None = None
+        self._answer_s = options.timeout_s
         self._ending = Ending()
 
     def run(self) -> Check:
         """Return the document."""
         try:
-            with connected(self._reach, ANSWER_S) as links:
+            with connected(self._reach, self._answer_s) as links:
                 try:
                     self._perform(links)
                 except (KeyboardInterrupt, Terminated):
@@ -76,7 +77,12 @@ class _HostsCheck:
         except (KeyboardInterrupt, Terminated):
             self._ending = replace(self._ending, interrupted=True)
         hosts = list(self._hosts.values())
-        options = replace(self._options, hosts=[host.name for host in hosts])
+        options = replace(
+            self._options,
+            hosts=[host.name for host in hosts],
+            cut=anonymous_text(self._options.cut),
+            heal=anonymous_text(self._options.heal),
+        )
         mounts = [
             Mount(anonymous_text(f"{host.name}:{self._directory}"), host.filesystem, host.mount_options)
             for host in hosts
@@ -87,7 +93,7 @@ class _HostsCheck:
     def _perform(self, links: dict[str, Link | HostError]) -> None:
         """Look at the hosts, and run the parts on them."""
         self._tell("the hosts")
-        survey = Survey(links, self._directory, ANSWER_S)
+        survey = Survey(links, self._directory, self._answer_s)
         self._hosts = survey.hosts
         survey.perform()
         blind = [host.name for host in survey.hosts.values() if host.sees is False]
@@ -95,7 +101,7 @@ class _HostsCheck:
             first = next(iter(survey.hosts))
             self._end_early(f"not one filesystem: {', '.join(blind)} did not see what {first} wrote")
             return
-        self._keepers = {name: HostKeeper(name, link, ANSWER_S) for name, link in survey.links.items()}
+        self._keepers = {name: HostKeeper(name, link, self._answer_s) for name, link in survey.links.items()}
         self._enter()
         parts = Parts(self._request, self._options, self._found.keep, self._begin)
         steps: Sequence[Callable[[], None]] = (
@@ -104,6 +110,8 @@ class _HostsCheck:
         )  # fmt: skip
         for step in steps:
             self._on_hosts(parts, step)
+        if PARTITION in self._request.parts and len(self._keepers) > 1:
+            self._cut_off(parts.useful_locks)
 
     def _race(self, parts: Parts) -> None:
         """Run the stress over the hosts; one that fails meanwhile is named, and the others go on."""
@@ -111,13 +119,29 @@ class _HostsCheck:
             return
         links = {name: keeper.link for name, keeper in self._keepers.items()}
         code = modules_of(self._request.guarantees)
-        with HostsRace(links, self._directory, code=code, longest_s=TRIAL_S, timeout_s=ANSWER_S) as race:
+        with HostsRace(links, self._directory, code=code, longest_s=TRIAL_S, timeout_s=self._answer_s) as race:
             try:
                 parts.race(OverHosts(race, list(self._keepers.values())))
             finally:
                 for name, why in race.lost.items():
                     self._keepers[name].failed = HostError(f"{name}: {why}")
                 self._drop()
+
+    def _cut_off(self, locks: Sequence[str]) -> None:
+        """Cut the last host off while it holds these locks; hosts that fail meanwhile are named."""
+        if not locks:
+            return
+        options = self._options
+        self._begin(f"a cut of {list(self._keepers)[-1]}, {', '.join(locks)}")
+        cut = Partition(self._keepers, locks, Commands(options.cut, options.heal, options.cut_s))
+        try:
+            for each in cut.perform():
+                self._found.keep(each)
+        except HostError:
+            pass
+        for host, pid, where in cut.stuck:
+            self._found.keep(Stuck(pid, f"{where} on {host}"))
+        self._drop()
 
     def _begin(self, title: str) -> None:
         note(title, float("inf"))
@@ -129,7 +153,7 @@ class _HostsCheck:
             do = "check.seek" if self._identities else "check.make"
             own = f"{self._name}-{number}"
             try:
-                made = self._keepers[name].ask(do, ANSWER_S, directory=self._directory, name=self._name, own=own)
+                made = self._keepers[name].ask(do, self._answer_s, directory=self._directory, name=self._name, own=own)
             except HostError:
                 self._drop()
             else:
@@ -164,7 +188,7 @@ class _HostsCheck:
                 self._left_out[name] = self._keepers.pop(name)
         for keeper in self._keepers.values():
             try:
-                self._keep_stuck(keeper, keeper.ask("check.end", ANSWER_S)["stuck"])
+                self._keep_stuck(keeper, keeper.ask("check.end", self._answer_s)["stuck"])
             except HostError:
                 self._drop()
                 return

@@ -142,5 +142,11 @@ WORK = {
     "check.refusal": "lab.hosts.actors:refusal",
     "check.answers": "lab.hosts.actors:answers",
     "check.remove": "lab.hosts.actors:remove",
+    "check.hold": "lab.hosts.lock_holders:hold",
+    "check.contend": "lab.hosts.lock_holders:contend",
+    "check.last_calls": "lab.hosts.lock_holders:last_calls",
+    "check.stop": "lab.hosts.lock_holders:stop",
+    "check.let_go": "lab.hosts.lock_holders:end",
+    "check.read": "lab.hosts.lock_holders:read_files",
 }
 """What can be asked for; `do` is the name. Its module is imported when it is first asked for."""

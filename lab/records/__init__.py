@@ -33,10 +33,12 @@ if TYPE_CHECKING:
         Check,
         CheckOptions,
         CheckVerdict,
+        CutOffCall,
         Difference,
         Guarantee,
         Hang,
         LockProbe,
+        PartitionResult,
         RandomPrograms,
         RuleResult,
         StressResult,
@@ -120,8 +122,8 @@ _NAMES = {
         "Ranges"
     ),
     "check": (
-        "Check CheckOptions CheckVerdict Difference Guarantee Hang LockProbe RandomPrograms RuleResult "
-        "StressResult Stuck TurnResult"
+        "Check CheckOptions CheckVerdict CutOffCall Difference Guarantee Hang LockProbe PartitionResult "
+        "RandomPrograms RuleResult StressResult Stuck TurnResult"
     ),
     "common": "NEVER SCHEMA Damage Document Environment Holds Mount Quantiles Request",
     "documents": "encode json_schema load load_any untrusted",

@@ -18,7 +18,9 @@ class CheckOptions:
     """The options of a check: the directories, the guarantees (all if `only` is empty), the time to fuzz and to race.
 
     `detects` is the rate of false grants that the races for each guarantee had to be able to notice; null where any
-    strength will do. `hosts` are the other hosts, as they were named.
+    strength will do. `hosts` are the other hosts, as they were named. `cut` and `heal` are the commands that take a
+    host's network to the file server away and bring it back, `cut_s` the longest time between the two, and `timeout_s`
+    the longest that an answer of a host may take.
     """
 
     directories: list[str]
@@ -29,6 +31,10 @@ class CheckOptions:
     detects: float | None = None
     faults: bool = False
     hosts: list[str] = field(default_factory=list)
+    cut: str = ""
+    heal: str = ""
+    cut_s: float = 120.0
+    timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,51 @@ class TurnResult:
 
 
 @dataclass(frozen=True, slots=True)
+class CutOffCall:
+    """What one kind of call, read, write or lock, came to on a host that was cut off while it held a lock.
+
+    `error` is the errno of the first that failed, `error_s` when that was, in s from the cut; `errors` are all that
+    came, each once. The longest took `longest_s`; `unanswered` says that one never ended. Calls that began after
+    another host had been granted the lock and succeeded are counted in `unfenced`, those after the network was healed
+    in `unfenced_healed`. `again_s` is when calls succeeded again, in s from the healing.
+    """
+
+    call: str
+    error: str
+    error_s: float | None
+    errors: list[str]
+    longest_s: float
+    unanswered: bool
+    unfenced: int
+    unfenced_healed: int
+    again_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionResult:
+    """What came of one lock whose holder was cut off from the file server for `cut_s`.
+
+    The host that asked was granted it `granted_s` after the cut, null where it was not; the holder learned of it by its
+    first error, `learned_s` after the cut. It reached the filesystem again `back_s` after the healing. `overwrote`
+    says whether it overwrote what the new holder had written; null where there was none. `released` is what its unlock
+    came to.
+    """
+
+    lock: str
+    holder: str
+    asker: str
+    cut_s: float
+    granted_s: float | None
+    learned_s: float | None
+    back_s: float | None
+    calls: list[CutOffCall]
+    overwrote: bool | None
+    released: str
+    verdict: CheckVerdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stuck:
     """A process that did not end on SIGKILL and was left behind, and the place in the kernel where it hangs."""
 
@@ -170,7 +221,8 @@ class Check(Header):
 
     `ended_early` says why it ended before its end, where no user interrupted it; `hang` is set where that was a call
     without an answer. What is in `left_behind` could not be removed. A check of several hosts has them in `hosts`, a
-    mount for each, and what each was answered in `probes` and `turns`.
+    mount for each, and what each was answered in `probes` and `turns`; `partitions` has what a host did that was cut
+    off from the file server.
     """
 
     command: Literal["check"] = "check"
@@ -191,3 +243,4 @@ class Check(Header):
     hosts: list[Host] = field(default_factory=list)
     probes: list[LockProbe] = field(default_factory=list)
     turns: list[TurnResult] = field(default_factory=list)
+    partitions: list[PartitionResult] = field(default_factory=list)

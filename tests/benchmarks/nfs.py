@@ -25,7 +25,7 @@ from tests.hosts.rig import namespaces
 HERE = Path(__file__).parent
 GUESTS = {"a": "10.77.0.11", "b": "10.77.0.12"}
 DEFAULT = ["check", "SHARED", "--only", "probe,turns", "--no-save"]
-PATIENT = "import sys; from lab.hosts import check; check.ANSWER_S = 150.0; from lab.cli import main; sys.exit(main())"
+PATIENT = ["--timeout", "150"]
 """A guest starts Python in some ten seconds."""
 
 SERVER = """
@@ -72,7 +72,17 @@ def run(folder: Path, words: list[str]) -> int:
             stack.callback(process.kill)
         wait_until(lambda: all((folder / f"up.{name}").exists() for name in GUESTS), "the guests have the mount")
         said = [word.replace("SHARED", str(folder / "shared")) for word in words]
-        command = [sys.executable, "-c", PATIENT, *said, "--hosts", ",".join(GUESTS), "--python", "/usr/bin/python3"]
+        command = [
+            sys.executable,
+            "-m",
+            "lab",
+            *said,
+            *PATIENT,
+            "--hosts",
+            ",".join(GUESTS),
+            "--python",
+            "/usr/bin/python3",
+        ]
         return subprocess.run(
             command, env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}, cwd=ROOT, check=False
         ).returncode

@@ -99,7 +99,10 @@ BETWEEN = frozenset({"posix_alone", "flock_alone", "kept", "staged"})
 ALONE = frozenset({"slow", "no_rename"})
 """Variants of which a second mount shows nothing new, and takes long."""
 
-OF_FILES = frozenset({
+OF_HOSTS = frozenset({"fenced", "unfenced"})
+"""Variants that are honest until their host is cut off (tests/hosts/test_partition.py)."""
+
+OF_FILES = OF_HOSTS | frozenset({
     "no_excl", "no_excl_mkdir", "no_excl_link", "two_step_rename", "late_names", "appends_blindly", "late_size",
     "snapshots", "keeps_cache",
 })  # fmt: skip

@@ -12,7 +12,7 @@ from lab.errors import UsageError
 
 def test_without_words_everything_is_asked_and_run() -> None:
     request = request_for([])
-    assert (request.guarantees, request.parts, request.named) == (tuple(GUARANTEES), PART_NAMES, frozenset())
+    assert (request.guarantees, request.parts, request.named) == (tuple(LOCKS | FILES), PART_NAMES, frozenset())
 
 
 def test_several_hosts_have_parts_of_their_own() -> None:

@@ -73,7 +73,6 @@ def checked_while(
 ) -> dict[str, Any]:
     """The document of a check of these hosts, where the keeper of one is sent a signal before a certain step."""
     os.environ["PATH"] = rig_path
-    vars(hosts_check)["ANSWER_S"] = 2.0 * PATIENCE
     vars(survey)["SEEN_S"] = 0.5
     sent: list[int] = []
 
@@ -85,7 +84,7 @@ def checked_while(
                     process.send_signal(number)
 
     reach = Reach(tuple(HostName.read(name) for name in hosts.split(",")), sys.executable)
-    options = CheckOptions([shared], only.split(","), 1.0, 0, 4, hosts=hosts.split(","))
+    options = CheckOptions([shared], only.split(","), 1.0, 0, 4, hosts=hosts.split(","), timeout_s=2.0 * PATIENCE)
     done = hosts_check.check(options, reach, shared, tell)
     return {
         "verdicts": {each.name: each.verdict for each in done.guarantees},

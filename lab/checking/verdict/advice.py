@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from lab.analysis.statistics import joined, rate
 from lab.checking.guarantees import EXCLUSION, LOCK_FILES
-from lab.records import Guarantee, LockProbe, Mount, RuleResult, StressResult, Stuck, TurnResult
+from lab.records import Guarantee, LockProbe, Mount, PartitionResult, RuleResult, StressResult, Stuck, TurnResult
 
-from .between_hosts import advice_of
+from .between_hosts import advice_of, advice_of_cuts
 from .evidence import NOT_REACHED, hangs, misreports
 from .situation import Situation, spoken
 
@@ -192,6 +192,7 @@ def advice(
     stuck: Sequence[Stuck] = (),
     probes: Sequence[LockProbe] = (),
     turns: Sequence[TurnResult] = (),
+    partitions: Sequence[PartitionResult] = (),
     *,
     on_hosts: bool = False,
 ) -> list[str]:
@@ -199,7 +200,7 @@ def advice(
     here = Situation(guarantees, mounts, rules, stress, stuck, probes, turns, on_hosts)
     of_locks, of_the_rest = (*_ALL, *_LOCKS), (*_DATA, *_OTHERS)
     before, after = ([say(here) for fits, say in lines if fits(here)] for lines in (of_locks, of_the_rest))
-    return [*before, *advice_of(turns), *uses(here), *after]
+    return [*before, *advice_of_cuts(partitions), *advice_of(turns), *uses(here), *after]
 
 
 _ALL: tuple[Line, ...] = ((lambda here: here.guarantees and here.all_safe, all_safe),)

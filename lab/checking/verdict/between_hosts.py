@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lab.analysis.statistics import plural
-from lab.checking.guarantees import EXCLUSION
+from lab.analysis.statistics import joined, plural
+from lab.checking.guarantees import EXCLUSION, FENCING
+from lab.checking.partition import LOCK, WRITE
 from lab.checking.turns import DATA, LEAST_HANDOFFS, OTHER
 from lab.locking.registry import OWN
-from lab.records import CheckVerdict, LockProbe, TurnResult
+from lab.records import CheckVerdict, LockProbe, PartitionResult, TurnResult
 
 Saying = tuple[CheckVerdict, str]
 PLACES = {DATA: "the data file", OTHER: "another file"}
@@ -57,6 +58,47 @@ def stale(count: int, handoffs: int) -> str:
     return f"{count} of {plural(handoffs, 'hand-off')} stale"
 
 
+def about_partitions(name: str, partitions: Sequence[PartitionResult]) -> Iterator[Saying]:
+    """Yield what holders did that were cut off."""
+    for each in partitions if name in FENCING else ():
+        yield each.verdict, words_of_cut(each)
+
+
+def words_of_cut(found: PartitionResult) -> str:
+    """Return what is wrong with what a holder did, or what is not known of it; empty where it was fenced off."""
+    title = OWN[EXCLUSION[found.lock]].title
+    if found.verdict == "safe":
+        return ""
+    if found.verdict != "unsafe" or found.granted_s is None:
+        return f"{title}: {found.reason}"
+    calls = {each.call: each for each in found.calls}
+    did = []
+    if calls[WRITE].unfenced:
+        did.append("wrote on without an error")
+    if found.overwrote:
+        did.append(f"overwrote what {found.asker} had written")
+    elif calls[WRITE].unfenced_healed:
+        did.append("wrote again once it was back")
+    if calls[LOCK].unfenced + calls[LOCK].unfenced_healed:
+        did.append("was granted the lock too")
+    return (
+        f"{title}: {found.asker} was granted it {found.granted_s:.1f} s after the cut, and {found.holder} {joined(did)}"
+    )
+
+
+def strength_of_cuts(name: str, partitions: Sequence[PartitionResult]) -> Iterator[str]:
+    """Yield how long the cut lasted, and of how many locks the holder was fenced off or kept its lock."""
+    known = [each for each in partitions if each.verdict in ("safe", "unsafe")]
+    if name not in FENCING or not known:
+        return
+    taken = [each for each in known if each.granted_s is not None]
+    good = sum(each.verdict == "safe" for each in taken)
+    longest = max(each.cut_s for each in known)
+    said = [f"fenced off in {good} of {len(taken)}"] if taken else []
+    kept = len(known) - len(taken)
+    yield "; ".join([*said, *([f"{plural(kept, 'lock')} kept in {longest:.0f} s"] if kept else [])])
+
+
 def strengths(name: str, probes: Sequence[LockProbe], turns: Sequence[TurnResult]) -> Iterator[str]:
     """Yield what was tried of this guarantee."""
     answers = [each for each in probes if each.lock == name and each.holder != each.asker]
@@ -103,6 +145,28 @@ def advice_of(turns: Sequence[TurnResult]) -> Iterator[str]:
         yield (
             f"Reopen the file inside a lock on another file: {stale(*alone)}, and {places[DATA][0]} of "
             f"{places[DATA][1]} where it stays open."
+        )
+
+
+def advice_of_cuts(partitions: Sequence[PartitionResult]) -> Iterator[str]:
+    """Yield what to do where a holder that is cut off loses its lock, and can go on."""
+    unsafe = [each for each in partitions if each.verdict == "unsafe"]
+    if unsafe:
+        yield (
+            "A host that is cut off loses its lock here, and can go on writing without it: draw a number with each "
+            "lock that only grows, keep it beside the data, and let the writer or the storage refuse a smaller one; or "
+            "have the host shut down before its lock is given away (fencing)."
+        )
+    if any(each.granted_s is not None for each in partitions):
+        yield (
+            "After any error of a call inside a lock the lock may be gone, even if the next call succeeds: close the "
+            "file, lock it again, and read it anew before anything is written."
+        )
+    kept = [each for each in partitions if each.verdict == "safe" and each.granted_s is None]
+    if kept:
+        yield (
+            f"Nobody else was granted the lock of a host that was cut off for {max(each.cut_s for each in kept):.0f} "
+            "s: a lease of the server may be longer than that (--cut-seconds)."
         )
 
 

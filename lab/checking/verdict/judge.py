@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from lab.analysis.statistics import plural
 from lab.checking.blame import WAKING
-from lab.checking.guarantees import EXCLUSION, FILES, GUARANTEES, HELD, RANDOM
-from lab.checking.request import Request
+from lab.checking.guarantees import EXCLUSION, FENCING, FILES, GUARANTEES, HELD, PARTITION, RANDOM
+from lab.checking.request import CUTTING, Request
 from lab.checking.runner import WORST_FIRST, Rule
 from lab.checking.stress.plan import HOLDS, NEVER_TWO
 from lab.errors import ExitCode
@@ -21,6 +21,7 @@ from lab.records import (
     CheckVerdict,
     Guarantee,
     LockProbe,
+    PartitionResult,
     RandomPrograms,
     RuleResult,
     StressResult,
@@ -45,18 +46,21 @@ from .evidence import (
 )
 
 OTHER_HOSTS = "what another host sees (takes a second mount of the filesystem)"
+CUT_OFF = "what a host does that holds a lock and is cut off from the file server"
 AFTER_A_CRASH = "what a crash or a power loss leaves (no check asks)"
 
 
 def not_asked(request: Request, *, several: bool, left_out: Sequence[Rule]) -> list[str]:
     """Return the sentences about what was not requested.
 
-    There is one for all guarantees that were not requested, one for other hosts where there is one directory, one for
-    what no check tests, and one for each rule that was left out since it may harm a mount.
+    There is one for all guarantees that were not requested, one for other hosts where there is one directory, or for a
+    host that is cut off where there are several, one for what no check tests, and one for each rule that was left out
+    since it may harm a mount.
     """
-    names = [name for name in GUARANTEES if name not in request.guarantees]
+    names = [name for name in GUARANTEES if name not in request.guarantees and name not in FENCING]
     said = [f"{', '.join(names)} (--only)"] if names else []
     said += [] if several else [OTHER_HOSTS]
+    said += [f"{CUT_OFF} ({CUTTING})"] if request.on_hosts and PARTITION not in request.parts else []
     said += [AFTER_A_CRASH]
     return said + [f"rule {rule.number}, for {rule.risk}; --faults asks it too" for rule in left_out]
 
@@ -118,6 +122,7 @@ class Findings:
     seconds: float = 0.0
     probes: Sequence[LockProbe] = ()
     turns: Sequence[TurnResult] = ()
+    partitions: Sequence[PartitionResult] = ()
 
 
 class Said(NamedTuple):
@@ -156,6 +161,7 @@ def _guarantee(name: str, request: Request, found: Findings) -> Guarantee:
     said = [
         *(Said(verdict, words) for verdict, words in between_hosts.about_probes(name, found.probes)),
         *(Said(verdict, words) for verdict, words in between_hosts.about_turns(name, found.turns)),
+        *(Said(verdict, words) for verdict, words in between_hosts.about_partitions(name, found.partitions)),
         *_by_rules(name, found),
         *_by_random(name, found),
         *_by_stress(name, found),
@@ -175,6 +181,7 @@ def _guarantee(name: str, request: Request, found: Findings) -> Guarantee:
         strength="; ".join(
             [
                 *between_hosts.strengths(name, found.probes, found.turns),
+                *between_hosts.strength_of_cuts(name, found.partitions),
                 *filter(None, [strength(name, found.rules, found.random, found.stress)]),
             ]
         ),
@@ -244,12 +251,13 @@ def _missing(name: str, request: Request, found: Findings) -> Iterator[Said]:
         "stress": any(row.guarantee == name for row in found.stress),
         "probe": any(each.lock == name for each in found.probes),
         "turns": any(each.guarantee == name for each in found.turns),
+        PARTITION: bool(found.partitions),
     }
     judges = request.judges_of(name)
     if not judges:
         yield Said("unknown", f"not judged by what was run: {', '.join(request.parts)}")
     for part in judges:
         if not has[part]:
-            lawless = part == "turns" and not between_hosts.excluded(found.probes)
+            lawless = part in ("turns", PARTITION) and not between_hosts.excluded(found.probes)
             why = "no lock that was tried excludes between the hosts" if lawless else NOTHING
             yield Said("unknown", found.missing or f"{part}: {why}")

@@ -58,7 +58,8 @@ def exit_code(run: Check) -> ExitCode:
     """Return the code of the verdict, or that of an interruption."""
     if run.interrupted:
         return ExitCode.INTERRUPTED
-    code = code_of(request_for(run.options.only, on_hosts=bool(run.hosts)), run.guarantees)
+    request = request_for(run.options.only, on_hosts=bool(run.hosts), cut=bool(run.options.cut))
+    code = code_of(request, run.guarantees)
     failed = any(host.trouble for host in run.hosts)
     return ExitCode.UNABLE if failed and code == ExitCode.AS_EXPECTED else code
 

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from lab.analysis.statistics import joined, plural
 from lab.checking.guarantees import EXCLUSION
+from lab.checking.partition import DONE, LOCK, READ, WRITE
 from lab.checking.turns import DATA, OTHER, WAYS
 from lab.checking.verdict.between_hosts import words_of
 from lab.locking.registry import OWN
-from lab.records import Check, TurnResult
+from lab.records import Check, PartitionResult, TurnResult
 from lab.report.format import Column, Table, wrapped
 
 WIDTH = 80
+CALLED = {READ: "read", WRITE: "write", LOCK: "lock call"}
+DID = {READ: "read on", WRITE: "wrote on", LOCK: "was granted the lock again"}
 WORDS = {"unsupported": "unsupported", "unknown": "unknown", "unsafe": "UNSAFE"}
 
 
@@ -38,6 +41,7 @@ def hosts_text(run: Check, *, full: bool = False) -> str:
     parts = [wrapped(line, width=WIDTH) for line in [*_troubles(run), *_shared(run), *_probes(run)]]
     table = turns_table(run.turns if full else list(_telling(run.turns)))
     shown = [*parts, *(["", table.render()] if table.rows else [])]
+    shown += [f"\n{wrapped(line, width=WIDTH)}" for line in cut_lines(run.partitions)]
     return "\n".join(shown).strip()
 
 
@@ -107,3 +111,73 @@ def _cell(turns: Sequence[TurnResult], place: str) -> str:
     count, handoffs = sum(each.stale for each in own), sum(each.handoffs for each in own)
     worst = next((word for verdict, word in WORDS.items() if any(each.verdict == verdict for each in own)), "")
     return f"{count} of {handoffs}" if count or not worst else worst
+
+
+def cut_lines(cuts: Sequence[PartitionResult]) -> Iterator[str]:
+    """Yield what came of a cut: a paragraph for all locks of which the same is said, but for the times."""
+    alike: dict[object, list[PartitionResult]] = {}
+    for cut in cuts:
+        alike.setdefault(_without_times(cut), []).append(cut)
+    for some in alike.values():
+        yield f"{joined([OWN[EXCLUSION[cut.lock]].title for cut in some])}: {' '.join(_told(some))}"
+
+
+def _without_times(cut: PartitionResult) -> object:
+    calls = [(each.call, tuple(each.errors), bool(each.unfenced), bool(each.unfenced_healed)) for each in cut.calls]
+    return cut.granted_s is None, _late_s(cut) is None, cut.overwrote, cut.verdict, cut.reason, tuple(calls)
+
+
+def _told(cuts: Sequence[PartitionResult]) -> Iterator[str]:
+    """Yield the sentences: who was granted it meanwhile, what the old holder saw, and what it did once it was back."""
+    first = cuts[0]
+    holder, asker = first.holder, first.asker
+    if not first.calls:
+        yield f"inconclusive, for {first.reason}."
+        return
+    yield f"{holder} held, and was cut off for {_span([cut.cut_s for cut in cuts])}."
+    if first.granted_s is None:
+        yield f"{asker} was not granted the lock."
+    else:
+        late = [found for cut in cuts if (found := _late_s(cut)) is not None]
+        since = f"{_span(late)} before {holder} saw an error" if late else f"and {holder} never saw an error"
+        if late and max(late) <= 0:
+            since = f"after {holder} had seen an error"
+        yield f"{asker} was granted the lock {_span([cut.granted_s or 0.0 for cut in cuts])} after the cut, {since}."
+    yield _errors(first)
+    yield from _late_calls(first)
+    if first.reason:
+        yield f"Inconclusive: {first.reason}."
+
+
+def _late_s(cut: PartitionResult) -> float | None:
+    """Return for how long both believed that they held the lock; None where the old holder was never told."""
+    return None if cut.granted_s is None or cut.learned_s is None else cut.learned_s - cut.granted_s
+
+
+def _errors(cut: PartitionResult) -> str:
+    """Say what the calls of the old holder came to."""
+    said = [f"{CALLED[each.call]} {' then '.join(each.errors)}" for each in cut.calls if each.errors]
+    hung = [CALLED[each.call] for each in cut.calls if each.unanswered]
+    text = f"Its errors: {', '.join(said)}." if said else "None of its calls failed."
+    return text + (f" Never answered: {joined(hung)}." if hung else "")
+
+
+def _late_calls(cut: PartitionResult) -> Iterator[str]:
+    """Say what the old holder did while the other held the lock."""
+    calls = {each.call: each for each in cut.calls}
+    for when, count in (("While cut off", "unfenced"), ("Back on the network", "unfenced_healed")):
+        done = [DID[what] for what in (READ, WRITE, LOCK) if getattr(calls[what], count)]
+        if done:
+            yield f"{when}, it {joined(done)}, though {cut.asker} held the lock."
+    if cut.overwrote:
+        yield f"What {cut.asker} had written is OVERWRITTEN."
+    elif cut.overwrote is not None:
+        yield f"What {cut.asker} had written is still there."
+    if cut.granted_s is not None and cut.released in DONE:
+        yield "Its unlock succeeded, as if the lock were still its own."
+
+
+def _span(seconds: Sequence[float]) -> str:
+    """Return the times, in s."""
+    least, most = f"{min(seconds):.1f}", f"{max(seconds):.1f}"
+    return f"{least} s" if least == most else f"{least} to {most} s"

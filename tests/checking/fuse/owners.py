@@ -125,6 +125,15 @@ class Owners:
         with self._mutex:
             return [owner for owner in self._owners.values() if handle in owner.handles]
 
+    def all(self) -> list[Owner]:
+        """Every owner that has asked for a lock."""
+        with self._mutex:
+            return list(self._owners.values())
+
+    def handles(self) -> frozenset[int]:
+        """The open files through which somebody asked for a lock."""
+        return frozenset(handle for owner in self.all() for handle in owner.handles)
+
     def leave(self, handle: int) -> list[Owner]:
         """The owners that used this open file, which is closed; those that have no other are no longer known."""
         with self._mutex:

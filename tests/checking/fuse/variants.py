@@ -7,9 +7,10 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EDEADLK, EINTR, ENOSYS
+from errno import EBADFD, EDEADLK, EINTR, ENOSYS, ENOTCONN
 from pathlib import Path
-from threading import Event, get_native_id
+from socket import gethostname
+from threading import Event, Thread, get_native_id
 from typing import ClassVar
 
 from tests.checking.fuse.honest import Attempt, Flock, FlockPointer, Honest
@@ -19,6 +20,9 @@ from tests.checking.fuse.pieces import END, Piece
 
 WRITEBACK_CACHE = 1 << 16
 """FUSE_CAP_WRITEBACK_CACHE (fuse_common.h)."""
+
+LEASE_S = 0.3
+"""How long a storage keeps the locks of a host that is cut off."""
 
 REQUEST_S = 0.0005
 """How long a request takes on its way to a server of another host."""
@@ -308,6 +312,74 @@ class Snapshots(Honest):
         super().release(path, file)
 
 
+class CutOff(Honest):
+    """Can lose its way to the storage: while a file says so (`switch`) it fails everything, and keeps its locks.
+
+    The file is beside the backing directory, named after the host that the server is on.
+    """
+
+    def __init__(self, backing: Path, seed: int) -> None:
+        super().__init__(backing, seed)
+        self.switch = backing.with_name(f"cut-{gethostname()}")
+        Thread(target=self.watch, daemon=True).start()
+
+    def watch(self) -> None:
+        while not self.switch.exists():
+            time.sleep(0.01)
+        time.sleep(LEASE_S)
+        self.expire()
+
+    def expire(self) -> None:
+        """What the storage does with the locks of a host that it does not reach."""
+
+    def check(self, file: OpenFile) -> None:
+        """Raise what a call on an open file comes to."""
+        if self.switch.exists():
+            raise OSError(ENOTCONN, "cut off")
+
+    def read(self, path: str, size: int, offset: int, file: OpenFile) -> bytes:
+        self.check(file)
+        return super().read(path, size, offset, file)
+
+    def write(self, path: str, data: bytes, offset: int, file: OpenFile) -> int:
+        self.check(file)
+        return super().write(path, data, offset, file)
+
+    def lock(self, path: str, file: OpenFile, command: int, pointer: FlockPointer) -> None:
+        self.check(file)
+        super().lock(path, file, command, pointer)
+
+    def flock(self, path: str, file: OpenFile, operation: int) -> None:
+        self.check(file)
+        super().flock(path, file, operation)
+
+
+class Unfenced(CutOff):
+    """Loses its locks when it is cut off, and goes on with its open files once it is back."""
+
+    def expire(self) -> None:
+        for owner in self.owners.all():
+            owner.unlock(Piece(fcntl.F_UNLCK, 0, END))
+            owner.flock(fcntl.LOCK_UN, -1)
+
+
+class Fenced(Unfenced):
+    """Loses its locks when it is cut off, and never uses the files again that were open then."""
+
+    def __init__(self, backing: Path, seed: int) -> None:
+        self.lost: frozenset[int] = frozenset()
+        super().__init__(backing, seed)
+
+    def expire(self) -> None:
+        self.lost = self.owners.handles()
+        super().expire()
+
+    def check(self, file: OpenFile) -> None:
+        super().check(file)
+        if file.fh in self.lost:
+            raise OSError(EBADFD, "open before the cut")
+
+
 class KeepsCache(Honest):
     """Lets the kernel keep what it has of a file when the file is opened again."""
 
@@ -348,4 +420,6 @@ VARIANTS: dict[str, Callable[[Path, int], Passthrough]] = {
     "late_size": LateSize,
     "snapshots": Snapshots,
     "keeps_cache": KeepsCache,
+    "unfenced": Unfenced,
+    "fenced": Fenced,
 }
