@@ -6,6 +6,8 @@ Its packages, the lowest layer first; imports go downward only (docs/architectur
     commands    the commands, and which record each one writes
     analysis    pure: overlaps of holds, lost updates, torn data, statistics, how a watched program locks
     model       pure: the semantics of locks, and which requests they grant
+    calls       recording the calls of a program as a history
+    histories   pure: is a history of calls linearizable
     records     the record types of each command's document, their schema, save and load
     processes   fork, start barrier, reap, time limits; the only place that forks or signals
     memory      how bytes are shared; the only place that maps files

@@ -188,7 +188,11 @@ def test_without_a_compiler_the_lab_is_built_all_the_same_and_python_records(pur
 @pytest.mark.needs("headers")
 def test_with_a_compiler_the_recorder_is_compiled_once_for_every_python(compiled: Path) -> None:
     assert raced(compiled)["environment"]["recorder"] == "compiled"
-    assert sorted(each.name for each in compiled.rglob("*.so")) == ["_native.abi3.so", "_watch.abi3.so"]
+    assert sorted(each.name for each in compiled.rglob("*.so")) == [
+        "_native.abi3.so",
+        "_search.abi3.so",
+        "_watch.abi3.so",
+    ]
     (made,) = compiled.parent.glob("*.whl")
     assert "-cp311-abi3-" in made.name
 
@@ -211,7 +215,9 @@ def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkey
 
 
 @pytest.mark.needs("headers")
-@pytest.mark.parametrize("sources", [("locking/_native.c", "racing/_recorder.c"), ("watching/_*.c",)])
+@pytest.mark.parametrize(
+    "sources", [("locking/_native.c", "racing/_recorder.c"), ("watching/_*.c",), ("histories/_search.c",)]
+)
 def test_an_extension_compiles_without_a_warning(tmp_path: Path, sources: tuple[str, ...]) -> None:
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
     done = subprocess.run(
