@@ -35,13 +35,20 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
         "--check",
         metavar="FILE.py|COMMAND",
         help="judges what the programs left. FILE.py: a Python file with check(path, outcome), and prepare(path) for "
-        "the first content. Else a command, with {file} (its last argument where it names none), {workers} and "
-        "{rounds}: it exits with 0 where the file is right, with 1 where it is corrupted, and prints what is broken",
+        "the first content. Else a command, with {file} (its last argument where it names none), {workers}, {rounds}, "
+        "and {finished} and {begun}, the rounds of all copies that count for certain and that may count after a kill: "
+        "it exits with 0 where the file is right, with 1 where it is corrupted, and prints what is broken",
     )
     add(
         "--prepare",
         metavar="COMMAND",
         help="writes the first content of {file}, for a --check that is a command; without it the file starts empty",
+    )
+    add(
+        "--recover",
+        metavar="COMMAND",
+        help="with --crash kill: what makes {file} usable again after a copy was killed, run before the check when all "
+        "others have ended, with the placeholders of --program; without it one more copy is started instead",
     )
     add(
         "--program-workers",
@@ -75,13 +82,14 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
 def check_program(arguments: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     _check_watch(arguments)
+    _check_crash(arguments)
     if arguments.program is None:
-        for name in ("check", "prepare", "program_workers"):
+        for name in ("check", "prepare", "recover", "program_workers"):
             if getattr(arguments, name) is not None:
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(f"{option}: belongs to --program; add --program COMMAND, or leave it out")
         return
-    for name in ("program", "prepare"):
+    for name in ("program", "prepare", "recover"):
         if getattr(arguments, name) is not None and not getattr(arguments, name).strip():
             raise UsageError(f"--{name}: an empty command; give a program and its arguments")
     _refuse(arguments, UNSEEN, "record", "html", "explain")
@@ -89,6 +97,14 @@ def check_program(arguments: argparse.Namespace) -> None:
         _check_beside(arguments)
     else:
         _check_alone(arguments)
+
+
+def _check_crash(arguments: argparse.Namespace) -> None:
+    """Raise UsageError where a copy is to crash beside workers of the lab, or nothing crashes that could recover."""
+    if arguments.crash and arguments.program is not None and arguments.scenarios:
+        raise UsageError("--crash: is for a program alone, or a scenario alone; leave out one of them, or --crash")
+    if arguments.recover is not None and arguments.program is not None and not arguments.crash:
+        raise UsageError("--recover: nothing crashes that it could recover from; add --crash kill, or leave it out")
 
 
 def _check_watch(arguments: argparse.Namespace) -> None:

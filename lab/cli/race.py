@@ -116,7 +116,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("kill",),
         default="",
         help="also kill a holder between two of its stores in each trial of a row of its own, let one more worker "
-        "recover (the scenario's recover), and check what is left; lab explore --crash tries every crash point",
+        "recover (the scenario's recover), and check what is left; lab explore --crash tries every crash point. Of a "
+        "--program a copy is killed between two calls, or in a lock, and --recover or one more copy recovers",
     )
     add(
         "--isolate",
@@ -183,7 +184,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
     check_format(arguments.format)
     check_hosts(arguments)
-    check_crash(arguments)
     check_program(arguments)
     scenarios = scenarios_of(arguments)
     job = verbs.race(
@@ -213,6 +213,7 @@ def _run(arguments: argparse.Namespace) -> int:
         program_workers=arguments.program_workers or 0,
         check=arguments.check or "",
         prepare=arguments.prepare or "",
+        recover=arguments.recover or "",
         watch=arguments.watch,
         suppress=arguments.suppress,
         ignore=arguments.ignore,
@@ -242,14 +243,6 @@ def _run(arguments: argparse.Namespace) -> int:
             return documents.report(done)
 
 
-def check_crash(arguments: argparse.Namespace) -> None:
-    """Raise UsageError where programs are to crash: the lab kills workers of its own between two of their stores."""
-    from lab.errors import UsageError
-
-    if arguments.crash and arguments.program:
-        raise UsageError("--crash: kills the workers of a scenario; leave out --program, or give --faults instead")
-
-
 def check_hosts(arguments: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense over several hosts, or without them."""
     from lab.errors import UsageError
@@ -273,7 +266,7 @@ def over_hosts(arguments: argparse.Namespace) -> bool:
     return bool(arguments.hosts or arguments.hosts_file or arguments.mpi)
 
 
-ONE_HOST = ("program", "check", "prepare", "watch", "faults", "crash", "isolate", "record", "html", "trace")
+ONE_HOST = ("program", "check", "prepare", "recover", "watch", "faults", "crash", "isolate", "record", "html", "trace")
 """The options that so far work on one host only."""
 
 

@@ -126,13 +126,47 @@ def _children() -> Iterator[int]:
             yield pid
 
 
-def living_descendants() -> list[int]:
-    """Return every process below this one that has not ended."""
+def living_descendants(root: int | None = None) -> list[int]:
+    """Return every process below this one, or below another, that has not ended."""
+    root = root or os.getpid()
     parents = {pid: stat.parent for pid, stat in processes() if stat.state != ENDED}
-    found = {os.getpid()}
+    found = {root}
     while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
         found |= more
-    return sorted(found - {os.getpid()})
+    return sorted(found - {root})
+
+
+def kill_tree(root: int) -> None:
+    """Kill a child of this process that is not reaped, with all that descends from it.
+
+    All are stopped first, so that none starts another meanwhile, or does anything once its parent is gone.
+    """
+    os.kill(root, signal.SIGSTOP)
+    handles: dict[int, int] = {}
+    deadline = time.monotonic() + KILL_GRACE_S
+    try:
+        while (new := set(living_descendants(root)) - handles.keys()) and time.monotonic() < deadline:
+            for pid in new:
+                with suppress(OSError):
+                    handles[pid] = os.pidfd_open(pid)
+            there = living_descendants(root)  # those that still are: their handles are not another process's
+            for pid in new & handles.keys():
+                if pid in there:
+                    _signal(handles[pid], signal.SIGSTOP)
+                else:
+                    os.close(handles.pop(pid))
+        os.kill(root, signal.SIGKILL)
+        for handle in handles.values():
+            _signal(handle, signal.SIGKILL)
+    finally:
+        for handle in handles.values():
+            os.close(handle)
+
+
+def _signal(handle: int, number: signal.Signals) -> None:
+    """Signal a process by its descriptor; nothing happens where it has ended."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, number)
 
 
 def _reap(pid: int) -> bool:

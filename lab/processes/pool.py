@@ -25,7 +25,7 @@ from lab.host.procfs import is_stopped, sleeps_in
 
 from .activity import note_hang
 from .child import fork_held, stops_held
-from .descendants import Descendants, Orphan
+from .descendants import Descendants, Orphan, kill_tree
 from .external import GroupReaper
 from .namespaces import end_namespaces, fork_isolated
 
@@ -215,6 +215,11 @@ class WorkerPool:
         """Send a signal to this worker; nothing happens once it has been reaped."""
         if pid in self._running:
             os.kill(pid, number)
+
+    def kill(self, pid: int) -> None:
+        """Kill this worker with all that it has started; nothing happens once it has been reaped."""
+        if pid in self._running:
+            kill_tree(pid)
 
     def wait(
         self,

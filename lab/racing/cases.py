@@ -94,8 +94,7 @@ def with_faults(case: Case, options: Options, lock: str = "") -> list[Case]:
     expected to hang or die.
     """
     setting = case.setting
-    faults = faults_for("program" if setting.alone else "lock", options.faults, lock)
-    faults += [CRASH] * (bool(options.crash) and not setting.alone)
+    faults = faults_for("program" if setting.alone else "lock", options.faults, lock, crash=bool(options.crash))
     if not setting.alone:
         fits = setting.lock.excludes and setting.workers > 1 and not isinstance(setting.lock, Missing)
         expected = setting.scenario.expected(setting.lock.name, setting.backing)
@@ -260,9 +259,13 @@ def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path], patience_s: f
         already = f"{ordinary.verdict} already without a fault"
         return untried(case, "unsupported", f"not tried: {already}" + f": {ordinary.reason}" * bool(ordinary.reason))
     if case.setting.alone:
+        from .programs.crash import crash_trials
         from .programs.faulty import faulty_trials, setting_with_fault
 
         case = replace(case, setting=setting_with_fault(case.setting, ordinary))
+        if fault.what == "crash":
+            trials = crash_trials(case.setting, folders, ordinary, setting.time_limit_s)
+            return judged(row_of(case, folders, trials), fault, case.setting.time_limit_s)
         return row_of(case, folders, faulty_trials(case.setting, folders, ordinary))
     longest_s = ordinary.wait_ns.max / 1e9 if ordinary.wait_ns else 0.0
     limit_s = min(max(patience_s, SLACK * longest_s), setting.time_limit_s)
@@ -372,4 +375,5 @@ def anonymous_options(options: Options) -> Options:
         program=anonymous_text(options.program),
         check=anonymous_text(options.check),
         prepare=anonymous_text(options.prepare),
+        recover=anonymous_text(options.recover),
     )

@@ -8,7 +8,7 @@ as in `lab explore --crash kill`, where every crash point is tried in simulation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -99,15 +99,16 @@ def run_crash_trial(setting: Setting, number: int, folders: Sequence[Path]) -> R
         with started(everybody, job, number, crew, looks=False) as race:
             found = race(None)
         died = any((ended.index, ended.code) == (doom.worker, -SIGKILL) for ended in found.exits)
+        inside = any(worker == doom.worker for worker, _ in job.log.deaths())
         found = replace(found, failures=[each for each in found.failures if not died or each.worker != doom.worker])
         if found.failures:
-            return replace(result_of(found, sweep(found.holds)), faults_made=int(died))
+            return replace(result_of(found, sweep(found.holds)), faults_made=int(died), kills_inside=int(inside))
         stop = memoryview(anonymous(8)).cast("Q")
         again = replace(everybody, scenario=Recovering(setting.scenario, stop))
         with started(again, replace(job, doom=None, stop=stop), number, last, looks=False) as race:
             recovered = race(None)
         ended = _together(found, recovered)
-        result = replace(result_of(ended, sweep(ended.holds)), faults_made=int(died))
+        result = replace(result_of(ended, sweep(ended.holds)), faults_made=int(died), kills_inside=int(inside))
         if not result.failures:
             done = [*found.rounds_done, *recovered.rounds_done]
             begun = [each + (died and worker == doom.worker) for worker, each in enumerate(done)]
@@ -133,18 +134,29 @@ def _checked(
 
     Raises ScenarioError where the check raises either way.
     """
-    damage: list[Damage] = []
+
+    def judge(counts: Sequence[int]) -> list[Damage]:
+        return list(check(setting.scenario, job, list(counts), reports, setting.time_limit_s, Checks(), begun=begun))
+
+    return judge_each(dict.fromkeys((tuple(done), tuple(begun))), judge)
+
+
+def judge_each(choices: Iterable[Sequence[int]], judge: Callable[[Sequence[int]], list[Damage]]) -> list[Damage]:
+    """Judge a file for each choice of the rounds that count, by worker; return nothing where one of them is right.
+
+    Else the damage of the choice with the least of it. Raises ScenarioError where `judge` raises it for every choice.
+    """
+    wrong: list[list[Damage]] = []
     failed: ScenarioError | None = None
-    for count in dict.fromkeys((tuple(done), tuple(begun))):
+    for counts in choices:
         try:
-            damage = list(
-                check(setting.scenario, job, list(count), reports, setting.time_limit_s, Checks(), begun=begun)
-            )
+            found = judge(counts)
         except ScenarioError as error:  # such as fewer than none lost, where the round of the dead counts
             failed = error
             continue
-        if not any(each.count for each in damage):
-            return damage
-    if failed and not damage:
+        if not any(each.count for each in found):
+            return found
+        wrong.append(found)
+    if failed and not wrong:
         raise failed
-    return damage
+    return min(wrong, key=lambda found: sum(each.count for each in found), default=[])

@@ -45,10 +45,15 @@ class Fault:
         if self.what == "isolate":
             return "each worker had got a pid namespace of its own"
         if self.what == "crash":
-            return "a holder was killed and the next one had recovered"
+            return f"a {'holder' if self.target == 'lock' else 'copy'} was killed and the next one had recovered"
         if self.what == "stop":
             return f"the {self.whom} had been stopped for {self.stop_s:g} s"
-        return f"a {self.whom} was {self.what}ed".replace("signaled", "signalled")
+        return self.blow
+
+    @property
+    def blow(self) -> str:
+        """Return what was done to a process each time, without what followed."""
+        return f"a {self.whom} was {self.what}ed".replace("signaled", "signalled").replace("crashed", "killed")
 
     @property
     def kills(self) -> bool:
@@ -90,6 +95,12 @@ CRASH = Fault(
 )  # fmt: skip
 """The fault of `--crash kill`, after which the data is checked (`lab.racing.crash`)."""
 
+CRASH_OF_PROGRAM = Fault(
+    CRASHED, "program", "a copy is killed between two calls or while it holds a lock, and another recovers", "worker",
+    "crash", 6.0,
+)  # fmt: skip
+"""The same for the copies of a program (`lab.racing.programs.crash`)."""
+
 FAULTS = (*OF_LOCKS, *OF_PROGRAMS)
 """All faults, in the order of their rows."""
 
@@ -99,16 +110,20 @@ def find_fault(target: Target, name: str) -> Fault:
     return next(fault for fault in FAULTS if (fault.target, fault.name) == (target, name))
 
 
-def faults_for(target: Target, wanted: str, lock: str = "") -> list[Fault]:
+def faults_for(target: Target, wanted: str, lock: str = "", *, crash: bool = False) -> list[Fault]:
     """Return the faults of a case whose lock has this name; `wanted` is the value of `--faults`, empty if not given.
 
-    By default a lock of the user and a program alone have the short ones, a lock that comes with the lab has none.
-    Raises UsageError for another value.
+    By default a lock of the user and a program alone have the short ones, a lock that comes with the lab has none, and
+    with a `crash` nothing else is made. The crash is the last of them. Raises UsageError for another value.
     """
     if wanted not in ("", *WANTED):
         raise UsageError(f"--faults: {wanted!r} is none of {', '.join(WANTED)}")
-    asked = wanted or (NONE if target == "lock" and lock in BUILT_IN else SHORT)
-    return [fault for fault in FAULTS if asked != NONE and fault.target == target and (asked == LONG or not fault.long)]
+    asked = wanted or (NONE if crash or (target == "lock" and lock in BUILT_IN) else SHORT)
+    crashes = [CRASH if target == "lock" else CRASH_OF_PROGRAM] * crash
+    faults = [
+        fault for fault in FAULTS if asked != NONE and fault.target == target and (asked == LONG or not fault.long)
+    ]
+    return [*faults, *crashes]
 
 
 SHUT_OUT = "gave up waiting for the lock of a killed process"
@@ -142,11 +157,13 @@ def judged(case: Case, fault: Fault, patience_s: float) -> Case:
         reason = f"conflicting holds overlapped, {times}, after {fault.event}{failed}"
         return replace(case, verdict="damaged", reason=reason)
     if case.verdict == "damaged":
-        return replace(case, reason=f"{case.reason}, after {fault.event}")
+        after = f", after {fault.event}" if fault.target == "lock" else ""
+        return replace(case, reason=f"{case.reason}{after}")
+    after = fault.blow if fault.what == "crash" else fault.event
     if any(failure.reason == SHUT_OUT for failure in case.failures):
-        return replace(case, reason=f"nobody was let in again after {fault.event}: every request gave up")
+        return replace(case, reason=f"nobody was let in again after {after}: every request gave up")
     if case.verdict == "timeout" and any(_waited(failure) for failure in case.failures):
-        return replace(case, reason=f"nobody was let in for {patience_s:.3g} s after {fault.event}")
+        return replace(case, reason=f"nobody was let in for {patience_s:.3g} s after {after}")
     if case.verdict == "clean" and not case.faults_made:
         reason = f"not tried: in {plural(case.operations, 'round')} no worker held the lock when the fault was due"
         return replace(case, verdict="inconclusive", reason=reason)

@@ -23,6 +23,7 @@ from lab.memory import Backing, find_backing
 from lab.records import (
     HOST,
     ITS_OWN,
+    RECOVERY,
     Case,
     Cpu,
     Damage,
@@ -143,12 +144,19 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         fault=setting.fault.name if setting.fault else "",
         data_checked=not (setting.fault and setting.fault.kills),
         faults_made=sum(result.faults_made for result in results),
+        kills_inside=_kills_inside(setting, results),
         invariant_checks=_checks(setting, results),
         between_hosts=between,
         trial_samples=[_sample(result) for result in results],
         wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
         hold_samples_ns=lengths[:: max(1, -(-len(lengths) // SAMPLES))],
     )
+
+
+def _kills_inside(setting: Setting, results: Sequence[Result]) -> int | None:
+    """Return how many kills met a process that held a lock; None where nobody is to recover."""
+    crashes = setting.fault and setting.fault.what == "crash"
+    return sum(result.kills_inside for result in results) if crashes else None
 
 
 def _checks(setting: Setting, results: Sequence[Result]) -> int | None:
@@ -316,6 +324,8 @@ def _undone(setting: Setting, backing: Backing, watched: WatchedLocks | None) ->
         first, *others = dict.fromkeys((each.cause, each.file) for each in watched.faults)
         more = f", and {plural(len(others), 'other fault')}" if others else ""
         return f"its locking is wrong: {first[0]}, {first[1]}{more}"
+    if setting.alone and setting.fault and setting.fault.what == "crash":
+        return f"a killed copy left a file that {'recovery' if setting.recover else 'the next copy'} did not make right"
     if setting.alone:
         return "what its copies do to exclude each other did not protect the file"
     if setting.program and setting.lock.excludes:
@@ -331,6 +341,8 @@ def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures:
         first = failures[0]
         if first.worker == HOST:
             return f"host {first.host}: {first.reason}, in trial {first.trial}{_more(failures)}"
+        if first.worker == RECOVERY:
+            return f"{first.reason}, in trial {first.trial}"
         where = f"trial {first.trial}" if first.program else f"round {first.round} of trial {first.trial}"
         on = f" on {first.host}" if first.host else ""
         return f"worker {first.worker}{on} {first.reason}, in {where}{_more(failures)}"

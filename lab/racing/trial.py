@@ -92,7 +92,8 @@ class Result:
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long stress keeps a sample.
     `refused` and `deadlocks` are the requests that a stress test had to make again, after EAGAIN and EDEADLK.
     `invariant_checks` is how many times the scenario's invariant was checked before the workers had ended.
-    `faults_made` is how many times the fault of the case was made, `fault_note` what was done last.
+    `faults_made` is how many times the fault of the case was made, `fault_note` what was done last, and `kills_inside`
+    how many of the processes that crashed held a lock then.
     `between` has what several hosts add to it.
     """
 
@@ -117,6 +118,7 @@ class Result:
     recorded: Recorded | None = None
     orphans: Sequence[Orphan] = ()
     faults_made: int = 0
+    kills_inside: int = 0
     invariant_checks: int = 0
     fault_note: str = ""
     between: BetweenHosts | None = None

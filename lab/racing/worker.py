@@ -63,7 +63,7 @@ class Setting:
     (`lab.racing.tracing`). So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time
     limits, one after the other, as long as its workers do rounds. Meanwhile the `fault` is made, if there is one.
     With `isolate` each worker is in a pid namespace of its own. The `watcher` records what the copies call, and judges
-    it.
+    it. After a crash `recover` is run, or where it is None another copy.
     """
 
     scenario: Scenario
@@ -84,6 +84,7 @@ class Setting:
     fault: Fault | None = None
     isolate: bool = False
     watcher: Watcher | None = None
+    recover: Program | None = None
 
     @property
     def isolated(self) -> bool:

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         CHECK,
         HOST,
         ITS_OWN,
+        RECOVERY,
         Accesses,
         BetweenHosts,
         Block,
@@ -132,7 +133,7 @@ _NAMES = {
     ),
     "hosts": "Host Hosts HostsOptions",
     "race": (
-        "CHECK HOST ITS_OWN Accesses BetweenHosts Block Case Cpu Failure Field HostPart How LockFile Options "
+        "CHECK HOST ITS_OWN RECOVERY Accesses BetweenHosts Block Case Cpu Failure Field HostPart How LockFile Options "
         "Recording Run SampledLocks Switches Trial Verdict"
     ),
     "survey": "ActorCall BackingSurvey Cell ComparedLock LockCell LockSurvey Property",

@@ -105,10 +105,11 @@ class Options:
     file whose first content the command `prepare` wrote, or `program_workers` of them
     beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
     be able to notice; null where any strength will do. `faults` is what was asked for: none, short or long; where it is
-    empty, a lock of the user and a program alone had the short ones. With `crash`, "kill", a holder was killed in each
-    trial of a row of its own, and one more worker recovered. In a case with faults no ordinary trial began that
-    would have ended more than `ordinary_s` after the first began; null where there is no such limit. `explore` says
-    that clean cases were explored too. With `isolate`, "pid", each worker was in a pid namespace of its own.
+    empty, a lock of the user and a program alone had the short ones, unless something crashed. With `crash`, "kill", a
+    holder was killed in each trial of a row of its own, and one more worker recovered; of a program alone the command
+    `recover` did, or where it is empty the next copy. In a case with faults no ordinary trial began that would have
+    ended more than `ordinary_s` after the first began; null where there is no such limit. `explore` says that
+    clean cases were explored too. With `isolate`, "pid", each worker was in a pid namespace of its own.
     `directories` are all of them where there were several, one directory seen through different mounts: worker i used
     number i modulo their number, from 0. `directory` is the first. With `raise_rounds` a case that was expected to
     break and did not went on with trials of more rounds; the case's `rounds` are those of the last. `files` are the
@@ -135,6 +136,7 @@ class Options:
     program_workers: int = 0
     check: str = ""
     prepare: str = ""
+    recover: str = ""
     detects: float | None = None
     faults: str = ""
     crash: str = ""
@@ -156,8 +158,9 @@ class Options:
     leak_on: list[str] = field(default_factory=list)
 
 
-CHECK, HOST = -1, -2
-"""These numbers of workers stand for the check of a file, where that is a command, and for a host with all of its."""
+CHECK, HOST, RECOVERY = -1, -2, -3
+"""These numbers of workers stand for the check of a file, where that is a command, for a host with all of its, and for
+the command or the copy of a program that recovers after another copy was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,7 @@ class Failure:
 
     Worker -1 is a check that is a command and failed itself; `trace` is the last of its output. Worker -2 is a `host`
     that ended or fell silent, with all of its workers; of any other, `host` is where it ran, if there are several.
+    Worker -3 is the command that recovers a file after a copy of a program was killed, or the next copy.
 
     `pid` is that of a worker that did not end on SIGKILL and was left behind, `where` the function of the kernel in
     which it hangs, where the kernel reports it. Of a program the round is not known, and `trace` is the last that it
@@ -315,6 +319,7 @@ class Case:
     null. `orphans` is how many processes outlived the worker that had started them, and were killed at
     the end of their trial; `orphan_commands` are the first different command lines of them. `fault` is what was done to
     the workers meanwhile, such as "holder killed", and `faults_made` how many times; empty for the ordinary race.
+    Where they recovered, `kills_inside` of the kills met a process that held a lock; null in other rows.
     `explored` is the short exploration of a case that stayed clean; where it breaks, a case that was expected to stay
     clean is `damaged`, though none of its operations is. `invariant_checks` is how many times the scenario's invariant
     was checked while the workers raced, beside the check at the end of each trial; null where it has none. What an
@@ -383,6 +388,7 @@ class Case:
     orphan_commands: list[str] = field(default_factory=list)
     fault: str = ""
     faults_made: int = 0
+    kills_inside: int | None = None
     invariant_checks: int | None = None
     data_checked: bool = True
     raced_s: float = 0.0

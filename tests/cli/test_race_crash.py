@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ def test_the_row_of_a_crash_is_judged_as_the_scenario_announces(elsewhere: Path)
     assert (done.returncode, ordinary["fault"], crash["fault"]) == (0, "", CRASHED)
     assert (ordinary["expected"], crash["expected"], crash["verdict"]) == ("clean", "damaged", "damaged")
     assert crash["data_checked"]
-    assert crash["faults_made"] == crash["trials"] > 1
+    assert crash["faults_made"] == crash["trials"] >= crash["kills_inside"] > 1
+    assert ordinary["kills_inside"] is None
     assert "after a holder was killed and the next one had recovered" in crash["reason"]
 
 
@@ -58,11 +60,47 @@ def test_what_is_not_announced_ends_with_1_and_says_what_to_do(elsewhere: Path) 
         (("--lock", "none"), "--crash: takes a lock and two workers or more"),
         (("--locked", "--workers", "1"), "--crash: takes a lock and two workers or more"),
         (("--locked", "--hosts", "local:1,local:2", "--dir", "/"), "--crash: works on one host"),
-        (("--program", "true", "--check", "true"), "--crash: kills the workers of a scenario"),
+        (
+            ("--program", "true {file}", "--program-workers", "2"),
+            "--crash: is for a program alone, or a scenario alone",
+        ),
+        (("--recover", "true"), "--recover: belongs to --program"),
     ],
 )
 def test_where_nobody_can_be_killed_it_is_refused(words: tuple[str, ...], said: str, elsewhere: Path) -> None:
-    scenario = () if "--program" in words else ("counter",)
-    done = run_lab("race", *scenario, *words, "--crash", "kill", "--no-save")
+    done = run_lab("race", "counter", *words, "--crash", "kill", "--no-save")
     assert done.returncode == 2
     assert said in done.stderr
+
+
+PROGRAM = ("race", "--program", "sh -c 'echo x >>$0; echo x >>$0' {file}", "--no-save")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--check", "true", "--recover", "true"), "--recover: nothing crashes that it could recover from"),
+        (("--check", "true", "--crash", "kill", "--recover", " "), "--recover: an empty command"),
+        (("--check", "true", "--crash", "kill", "--recover", "nowhere/x"), "--recover nowhere/x: no such program"),
+        (("--check", "true", "--crash", "kill", "--recover", "true {fil}"), "--recover: unknown placeholder 'fil'"),
+        (("--check", "true {rounds}", "--crash", "kill"), "--check: a killed copy does fewer than {rounds}; count"),
+    ],
+)
+def test_a_recovery_or_a_check_that_makes_no_sense_is_refused(
+    words: tuple[str, ...], said: str, elsewhere: Path
+) -> None:
+    done = run_lab(*PROGRAM, *words)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_a_recovery_that_fails_is_told_as_that_and_the_line_makes_it_again(elsewhere: Path) -> None:
+    words = ("--check", "test -f {file}", "--crash", "kill", "--recover", "sh -c 'echo lost >&2; exit 3'")
+    done = run_lab(*PROGRAM, *words, "--workers", "2", "--trials", "1", "--json", "-")
+    document = json.loads(done.stdout)
+    ordinary, crash = document["cases"]
+    assert (done.returncode, ordinary["verdict"], crash["verdict"]) == (4, "clean", "died")
+    assert (crash["faults_made"], crash["kills_inside"], crash["fault"]) == (1, 0, CRASHED)
+    assert document["options"]["recover"] == words[-1]
+    assert (crash["failures"][0]["worker"], crash["failures"][0]["reason"]) == (-3, "recovery exited with 3: lost")
+    assert "died: recovery exited with 3: lost, in trial 1; copy " in done.stderr
+    assert f"--workers 2 --seed 0 --crash kill --recover {shlex.quote(words[-1])}" in done.stderr

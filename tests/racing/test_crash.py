@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from ctypes import Structure, c_uint64
+from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 
 from lab import Damage, Outcome, Scenario
-from lab.locking import find_lock
+from lab.locking import adapt, find_lock
+from lab.processes import GroupReaper
+from lab.racing.cases import Case, run_case, run_faulty
 from lab.racing.crash import Doom, Recovering
 from lab.racing.faults import CRASH
 from lab.racing.trial import run_trial
@@ -66,6 +72,44 @@ class Raises(Noted):
 
 
 MADE = {kind.__name__: kind for kind in (Noted, Careless, Raises)}
+
+
+class ByExistence:
+    """A lock that is a file; nobody removes that of a dead holder."""
+
+    def __init__(self, path: str) -> None:
+        self._path = f"{path}.lock"
+
+    def acquire(self) -> None:
+        while True:
+            try:
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            except FileExistsError:
+                sleep(0.001)
+            else:
+                return
+
+    def release(self) -> None:
+        Path(self._path).unlink()
+
+
+def under_a_lock_that_stays(directory: str) -> list[Any]:
+    """The row of `--crash kill` under a lock that outlives its holder."""
+    (found,) = find_scenarios(["counter"])
+    setting = Setting(
+        scenario=found.kind(), lock=adapt(ByExistence, name="stays"), backing="mapped", workers=3, rounds=4, pin="none",
+        window_ns=0, leak=0.0, time_limit_s=PATIENCE_S, seed="0",
+    )  # fmt: skip
+    with GroupReaper():
+        ordinary = run_case(Case(found, setting), 1, [Path(directory)])
+        row = run_faulty(Case(found, replace(setting, fault=CRASH)), ordinary, [Path(directory)], 0.3)
+    return [ordinary.verdict, row.verdict, row.reason, row.faults_made, row.kills_inside]
+
+
+def test_a_lock_that_outlives_its_holder_lets_nobody_in(tmp_path: Path) -> None:
+    first, verdict, reason, *kills = in_fresh_process(under_a_lock_that_stays, str(tmp_path))
+    assert (first, verdict, kills) == ("clean", "timeout", [1, 1])
+    assert re.fullmatch(r"nobody was let in for [\d.]+ s after a holder was killed", reason)
 
 
 def raced(name: str, directory: str, trials: int = TRIALS, backing: str = "mapped") -> list[Any]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import time_ns
+from typing import Protocol
 
 from lab.analysis.holds import sweep
 from lab.errors import UsageError
@@ -25,9 +26,9 @@ from lab.racing.worker import Setting
 from lab.records import ITS_OWN, Failure, Options
 from lab.scenario import Found, Outcome
 
-from .check import FileCheck, check_of
+from .check import CommandCheck, FileCheck, check_of
 from .explain import explain_programs
-from .launch import Program, program_of
+from .launch import PLACEHOLDERS, Program, command_of, program_of
 from .meddle import Meddler
 from .recorded import Watcher
 from .watch import Ran, run_programs
@@ -50,9 +51,23 @@ def cases_of_program(options: Options) -> list[Case]:
     """
     program = program_of(options.program)
     scenario = check_of(options.check, options.prepare)
+    recover = command_of("--recover", options.recover, PLACEHOLDERS) if options.recover else None
+    if options.crash and isinstance(scenario, CommandCheck) and "rounds" in scenario.used and not _is_told(scenario):
+        raise UsageError(f"--check: {COUNTS}")
     found = Found(program.name, type(scenario), f"copies of {program.name}", Path(options.check))
-    cases = [Case(found, _setting(scenario, program, copies, options)) for copies in options.workers]
+    cases = [
+        Case(found, replace(_setting(scenario, program, copies, options), recover=recover))
+        for copies in options.workers
+    ]
     return [each for case in cases for each in with_faults(case, options)]
+
+
+COUNTS = "a killed copy does fewer than {rounds}; count at least {finished}, at most {begun}, the rounds of all copies"
+
+
+def _is_told(check: CommandCheck) -> bool:
+    """Return whether a command that checks is told how many rounds may count after a kill."""
+    return "finished" in check.used and "begun" in check.used
 
 
 def _setting(scenario: FileCheck, program: Program, copies: int, options: Options) -> Setting:
@@ -101,12 +116,25 @@ NAME = "data"
 """The name of the file, in the folder of its trial."""
 
 
+class Then(Protocol):
+    """What follows a trial in which a copy was killed for good; it returns the result with what it adds."""
+
+    def __call__(self, setting: Setting, number: int, result: Result, file: Path, killed: int) -> Result:
+        """Do it."""
+
+
 def run_alone(
-    setting: Setting, number: int, folders: Sequence[Path], *, meddle: Callable[[Path], Meddler] | None = None
+    setting: Setting,
+    number: int,
+    folders: Sequence[Path],
+    *,
+    meddle: Callable[[Path], Meddler] | None = None,
+    then: Then | None = None,
 ) -> Result:
     """Race the copies of a program on a new file in this folder; several folders are as for `run_trial`.
 
-    Meanwhile what `meddle` makes for this file makes its faults.
+    Meanwhile what `meddle` makes for this file makes its faults. Where a copy was killed for good, `then` follows
+    instead of the check.
 
     Raises CannotRunError or OSError where the file, the processes or their pipes are refused, or a folder does not show
     the file, and ScenarioError where the check fails.
@@ -131,11 +159,19 @@ def run_alone(
         finally:
             mailbox.close()
         kills = setting.fault is not None and setting.fault.kills
+        killed = None if ran.unready else meddler.killed
         failures = list(explain_programs(setting, number, ran, refused))
-        failures = _after_death(failures) if kills and not ran.unready else failures
-        result = replace(_result(setting, ran, failures), faults_made=meddler.made, fault_note=meddler.note)
+        failures = _after_death(failures) if (kills or killed is not None) and not ran.unready else failures
+        result = replace(
+            _result(setting, ran, failures),
+            faults_made=meddler.made,
+            fault_note=meddler.note,
+            kills_inside=int(meddler.inside),
+        )
         if watcher and logs:
             result = watcher.judge(result, logs, file, ran.pids)
+        if then and killed is not None:
+            return result if result.failures else then(setting, number, result, files[killed % len(files)], killed)
         if not result.failures and not kills:
             outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
             result.judge(scenario.judge(file, outcome, setting.time_limit_s))

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from types import ModuleType
 from typing import Any, ClassVar
 
 from lab.errors import ScenarioError, UsageError
 from lab.processes import Exit, Outputs, WorkerPool, become, cpus_for
 from lab.processes.deadlines import loading
+from lab.racing.crash import judge_each
 from lab.racing.trial import fixed_by_its_author
 from lab.scenario import Damage, Outcome, Scenario
 from lab.scenario.base import exception_text, listed_damage
@@ -50,6 +52,13 @@ class FileCheck(Scenario):
     def judge(self, path: Path, outcome: Outcome, limit_s: float) -> list[Damage]:
         """Return what is broken in the file. Raises ScenarioError where the check itself fails, or takes longer."""
         raise NotImplementedError
+
+    def judge_after_kill(self, path: Path, done: Sequence[int], begun: Sequence[int], limit_s: float) -> list[Damage]:
+        """Return what is broken in the file, of which the rounds from `done` to `begun`, by copy, may count or not.
+
+        Raises ScenarioError as `judge` does.
+        """
+        return self.judge(path, Outcome(sum(done), done, begun), limit_s)
 
 
 def check_of(text: str, prepare: str = "") -> FileCheck:
@@ -92,6 +101,39 @@ class PythonCheck(FileCheck):
         with fixed_by_its_author("check", limit_s):
             return listed_damage(self._check(path, outcome), self._check)
 
+    def judge_after_kill(self, path: Path, done: Sequence[int], begun: Sequence[int], limit_s: float) -> list[Damage]:
+        """See `FileCheck`. The function is asked for each number of rounds that may count, the likeliest first."""
+        wrong: list[int] = []
+
+        def judge(counts: Sequence[int]) -> list[Damage]:
+            found = self.judge(path, Outcome(sum(counts), counts, begun), limit_s)
+            wrong.append(sum(each.count for each in found))
+            return found
+
+        def choices() -> Iterator[Sequence[int]]:
+            fewest, most, deadline = sum(done), sum(begun), monotonic() + limit_s
+            yield begun
+            yield from (dealt(done, begun, most - count) for count in [*wrong] if fewest <= most - count)
+            for rounds in range(fewest, most):
+                if monotonic() > deadline:
+                    raise ScenarioError(
+                        f"check was not done after {limit_s:g} s for all {most - fewest + 1:,} numbers of rounds that "
+                        "may count; make it quicker, lower --rounds, or raise --time-limit"
+                    )
+                yield dealt(done, begun, rounds)
+
+        return judge_each(choices(), judge)
+
+
+def dealt(done: Sequence[int], begun: Sequence[int], rounds: int) -> list[int]:
+    """Return so many rounds by copy: those that are done, and of those begun the first."""
+    counts, left = list(done), rounds - sum(done)
+    for copy, most in enumerate(begun):
+        more = min(left, most - counts[copy])
+        counts[copy] += more
+        left -= more
+    return counts
+
 
 class CommandCheck(FileCheck):
     """A command, started in a process of its own; nothing that it starts outlives it."""
@@ -100,6 +142,11 @@ class CommandCheck(FileCheck):
         """Find the programs. Raises UsageError for a wrong command, and where the program is missing."""
         self._check = _command("--check", check)
         self._prepare = _command("--prepare", prepare) if prepare else None
+
+    @property
+    def used(self) -> list[str]:
+        """Return the placeholders in the command that checks."""
+        return self._check.used
 
     def first_content(self, path: Path, limit_s: float) -> None:
         """See `FileCheck`."""
@@ -114,7 +161,13 @@ class CommandCheck(FileCheck):
 
         Exit code 1 with text on standard error alone is no answer: so ends a Python or a Node program that raised.
         """
-        values = {"file": path, "workers": outcome.workers, "rounds": outcome.rounds // outcome.workers}
+        values = {
+            "file": path,
+            "workers": outcome.workers,
+            "rounds": min(outcome.begun),
+            "finished": outcome.rounds,
+            "begun": sum(outcome.begun),
+        }
         with Outputs([0]) as outputs:
             ended = _run(self._check, values, outputs, limit_s)
             wrote = outputs.counted
@@ -124,7 +177,10 @@ class CommandCheck(FileCheck):
             return [Damage(KIND, int(ended.code), 1, last_lines(outputs, 0, STDOUT)[-EVIDENCE:])]
 
 
-PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {"--check": ("file", "workers", "rounds"), "--prepare": ("file",)}
+PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
+    "--check": ("file", "workers", "rounds", "finished", "begun"),
+    "--prepare": ("file",),
+}
 
 
 def _command(option: str, text: str) -> Program:

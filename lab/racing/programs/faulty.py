@@ -95,7 +95,7 @@ def setting_with_fault(setting: Setting, ordinary: Row) -> Setting:
     return replace(
         setting,
         rounds=rounds,
-        time_limit_s=fault.stop_s + min(setting.time_limit_s, limit_s),
+        time_limit_s=round(fault.stop_s + min(setting.time_limit_s, limit_s), 1),
         watcher=None,
         seed=f"{setting.seed}/{fault.name}",
     )
@@ -211,7 +211,7 @@ def planned(calls: Sequence[Call], file: str, *, waits: bool, draws: Random) -> 
     The places after a file was made come first, then the others in an order that is drawn. `waits` says that the
     program waits for a start signal.
     """
-    numbered = list(_numbered(calls))
+    numbered = number_calls(calls)
     start = [(place, call) for place, call in numbered if call.released != waits and (waits or place[1] < MAKING)]
     race = [(place, call) for place, call in numbered if call.released and (place, call) not in start]
     made = {call.file for _, call in start} - {file}
@@ -225,7 +225,8 @@ def planned(calls: Sequence[Call], file: str, *, waits: bool, draws: Random) -> 
     return [Pauses(place, tuple(draws.sample(later, min(IN_THE_RACE, len(later))))) for place in alone or [None]]
 
 
-def _numbered(calls: Sequence[Call]) -> list[tuple[Place, Call]]:
+def number_calls(calls: Sequence[Call]) -> list[tuple[Place, Call]]:
+    """Return each call with its place."""
     counts = [0, 0]
     found = []
     for call in calls:
@@ -327,13 +328,16 @@ class Paused(Meddler):
                 self._is_tracing = not finding.error
                 self._open(self._first)
             elif finding.what == "held":
-                self.made += 1
-                self.note = f"copy {self._first} was held before {finding.call}"
+                self._has_held(finding.call)
                 self._open_others()
             else:
                 self._is_tracing = False
                 self._learnt.calls = self._learnt.calls or finding.calls
                 self._open_others()
+
+    def _has_held(self, call: Call | None) -> None:
+        self.made += 1
+        self.note = f"copy {self._first} was held before {call}"
 
     def _has_told(self) -> bool:
         self._obey()

@@ -15,7 +15,7 @@ import shlex
 from binascii import crc32
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -44,6 +44,14 @@ class Program:
     def used(self) -> list[str]:
         """Return the placeholders in its command line."""
         return _used(self.words)
+
+    def given(self, values: Mapping[str, object]) -> Program:
+        """Return the program with these placeholders filled in by text without braces, and the others as they are."""
+
+        def fill(found: re.Match[str]) -> str:
+            return str(values.get(found[2], found[0]))
+
+        return replace(self, words=tuple(PLACEHOLDER.sub(fill, word) for word in self.words))
 
     def argv(self, values: Mapping[str, object]) -> list[str]:
         """Return the arguments of one worker, with each placeholder filled in."""

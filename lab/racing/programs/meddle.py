@@ -45,11 +45,15 @@ class Meddler:
     """Makes one kind of fault in one trial: this one makes none.
 
     `made` is how often the fault was made. `note` says what was done last, and `refused` why nothing could be.
+    Of a copy that is killed for good, and to be recovered from, `killed` is the index; `inside` says that it held a
+    lock.
     """
 
     made = 0
     note = ""
     refused = ""
+    killed: int | None = None
+    inside = False
 
     def __init__(self, seed: str, file: Path, seconds: float = 0.0) -> None:
         """Prepare the faults of one trial on this file; a stop lasts so many seconds."""

@@ -208,10 +208,31 @@ UNCHECKED = (
 )
 
 
-RECOVERED = (
-    f"{CRASHED}: in each trial a holder was killed between two of its stores, and one more worker recovered before the "
-    "check; there detects counts kills after which the file would be wrong."
-)
+def _recovered(cases: Sequence[Case]) -> Iterator[str]:
+    """Yield how many kills met a holder, and what was done then."""
+    if not cases:
+        return
+    for name, those in _groups(cases).items():
+        kills, inside = sum(case.faults_made for case in those), sum(case.kills_inside or 0 for case in those)
+        yield (
+            f"{name}, {CRASHED}: {plural(kills, 'kill')}, {inside:,} of a process that held a lock, {kills - inside:,} "
+            "of one that held none."
+        )
+    programs, workers = (any((case.backing == ITS_OWN) == alone for case in cases) for alone in (True, False))
+    if workers:
+        yield (
+            f"{CRASHED}: in each trial a holder was killed between two of its stores, and one more worker recovered "
+            f"before the check; {KILLS}."
+        )
+    if programs:
+        yield (
+            f"{CRASHED}: in each trial a copy was killed, between two system calls on the file or at any moment; when "
+            "the others had ended, --recover was run, or without it one more copy, which is the recovery then; after "
+            f"that came the check. {KILLS.capitalize()}."
+        )
+
+
+KILLS = "there detects counts kills after which the file would be wrong"
 
 
 def of_faults(run: Run) -> Iterator[str]:
@@ -230,8 +251,7 @@ def of_faults(run: Run) -> Iterator[str]:
                 f"{where(case)}: {case.trials} of {run.options.trials} trials without a fault fitted into "
                 f"{run.options.ordinary_s:g} s; --trials {run.options.trials} runs all of them."
             )
-    if any(case.fault == CRASHED for cases in groups.values() for case in cases):
-        yield RECOVERED
+    yield from _recovered([case for cases in groups.values() for case in cases if case.fault == CRASHED])
     if any(not case.data_checked for cases in groups.values() for case in cases):
         yield UNCHECKED
     for name, cases in _groups(case for case in run.cases if case.fault and case.verdict == "unsupported").items():
@@ -272,12 +292,14 @@ def is_not_tried(case: Case, run: Run) -> bool:
 
 def is_only_reported(case: Case, run: Run) -> bool:
     """Return True for the row of a fault that was made by default, and in which nothing broke."""
-    return bool(case.fault) and not run.options.faults and case.verdict in ("timeout", "unsupported", "inconclusive")
+    by_default = bool(case.fault) and case.fault != CRASHED and not run.options.faults
+    return by_default and case.verdict in ("timeout", "unsupported", "inconclusive")
 
 
 def again(case: Case, options: Options) -> str:
     """Return the command that makes the faults of this case again, from the same seed."""
-    if options.crash and not options.faults:
-        return race_line(case, options, "--crash", options.crash)
+    if case.fault == CRASHED:
+        recover = ["--recover", options.recover] * bool(options.recover)
+        return race_line(case, options, "--crash", options.crash, *recover)
     faults = options.faults or "short"
     return race_line(case, options, "--faults", *[faults] * (faults != "short"))

@@ -220,7 +220,7 @@ def _raised(case: Case, run: Run) -> str:
 
     The first trial had the rounds that were asked for.
     """
-    if not run.options.raise_rounds or not case.trial_samples or case.expected != "damaged":
+    if not run.options.raise_rounds or case.fault or not case.trial_samples or case.expected != "damaged":
         return ""
     first = case.trial_samples[0].operations // case.workers
     return f", its rounds raised from {first:,} to {case.rounds:,}" if 0 < first < case.rounds else ""
