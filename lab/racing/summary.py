@@ -28,7 +28,6 @@ from lab.records import (
     Cpu,
     Damage,
     Failure,
-    LockFile,
     Quantiles,
     SampledLocks,
     Switches,
@@ -187,35 +186,13 @@ def _watched(results: Sequence[Result]) -> WatchedLocks | None:
 
 
 def _sampled(results: Sequence[Result]) -> SampledLocks | None:
-    """Return the samples of all trials; None where no program ran. No two trials have a holder in common."""
+    """Return the samples of all trials; None where no program ran."""
     each = [result.sampled for result in results if result.sampled]
     if not each:
         return None
-    return SampledLocks(
-        source=each[0].source,
-        samples=sum(one.samples for one in each),
-        held=sum(one.held for one in each),
-        waiting=sum(one.waiting for one in each),
-        holders=sum(one.holders for one in each),
-        inside=sum(one.inside for one in each),
-        overlapping=sum(one.overlapping for one in each),
-        evidence=[text for one in each for text in one.evidence][:SHOWN],
-        beside=_beside([file for one in each for file in one.beside]),
-    )
+    from .programs.samples import sampled_locks
 
-
-def _beside(files: Sequence[LockFile]) -> list[LockFile]:
-    """Return the lock files of all trials, those of one name together."""
-    names = dict.fromkeys(file.name for file in files)
-    return [_one_file(name, [file for file in files if file.name == name]) for name in names]
-
-
-def _one_file(name: str, those: Sequence[LockFile]) -> LockFile:
-    """Return one lock file of all trials: where the kernel listed its lock once, it is one of the kernel."""
-    those = [file for file in those if file.kernel] or those
-    keepers = [anonymous_text(keeper) for file in those for keeper in file.keepers][:SHOWN]
-    held, waiting = sum(file.held for file in those), sum(file.waiting for file in those)
-    return LockFile(name, held, waiting, keepers, kernel=those[0].kernel)
+    return sampled_locks(each)
 
 
 def _broken(judged: Sequence[Result]) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from time import monotonic_ns
 from typing import NamedTuple
 
 from lab.analysis.holds import Row, Span
+from lab.host.environment import anonymous_text
 from lab.host.procfs import process_stat
 from lab.locking.control import keepers_of
 from lab.locking.observer import LockObserver, ObservedLock
@@ -29,6 +30,7 @@ KEEPERS_EVERY_NS = 500_000_000
 """The time from one look at all processes to the next, while a worker waits."""
 
 FILES_KEPT = 20
+SHOWN = 3
 
 LOCK_NAME = re.compile("lo?ck|mutex", re.IGNORECASE)
 """What is in the name of a file, or a directory, that is made to lock and removed to unlock."""
@@ -181,6 +183,35 @@ class Samples:
             while at < len(begun) and self._taken[at].ended_ns <= released:
                 yield self._taken[at], worker, Span.unpack(word)
                 at += 1
+
+
+def sampled_locks(trials: Sequence[SampledLocks]) -> SampledLocks:
+    """Return the samples of all trials as one record; no two trials have a holder in common."""
+    return SampledLocks(
+        source=trials[0].source,
+        samples=sum(one.samples for one in trials),
+        held=sum(one.held for one in trials),
+        waiting=sum(one.waiting for one in trials),
+        holders=sum(one.holders for one in trials),
+        inside=sum(one.inside for one in trials),
+        overlapping=sum(one.overlapping for one in trials),
+        evidence=[text for one in trials for text in one.evidence][:SHOWN],
+        beside=_of_all([file for one in trials for file in one.beside]),
+    )
+
+
+def _of_all(files: Sequence[LockFile]) -> list[LockFile]:
+    """Return the lock files of all trials, those of one name together."""
+    names = dict.fromkeys(file.name for file in files)
+    return [_one_file(name, [file for file in files if file.name == name]) for name in names]
+
+
+def _one_file(name: str, those: Sequence[LockFile]) -> LockFile:
+    """Return one lock file of all trials: where the kernel listed its lock once, it is one of the kernel."""
+    those = [file for file in those if file.kernel] or list(those)
+    keepers = [anonymous_text(keeper) for file in those for keeper in file.keepers][:SHOWN]
+    held, waiting = sum(file.held for file in those), sum(file.waiting for file in those)
+    return LockFile(name, held, waiting, keepers, kernel=those[0].kernel)
 
 
 def _overlap_text(worker: int, span: Span, seen: ObservedLock, sample: Sample) -> str:
