@@ -147,6 +147,7 @@ WORK = {
     "check.last_calls": "lab.hosts.lock_holders:last_calls",
     "check.stop": "lab.hosts.lock_holders:stop",
     "check.let_go": "lab.hosts.lock_holders:end",
+    "check.reaches": "lab.hosts.lock_holders:reaches",
     "check.read": "lab.hosts.lock_holders:read_files",
 }
 """What can be asked for; `do` is the name. Its module is imported when it is first asked for."""

@@ -13,16 +13,20 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from select import select
 from signal import SIGKILL
 from threading import Event, Thread
 from typing import Any
 
 from lab.checking.language import REQUESTS, errno_name, parse
-from lab.checking.partition import ASK, HELD, LENGTH, LOCK, READ, RELEASE, TAKE, WRITE, mark
+from lab.checking.mounts import PROBE_S
+from lab.checking.partition import ASK, DONE, HELD, LENGTH, LOCK, READ, RELEASE, TAKE, WRITE, mark
 from lab.locking.kernel import call_range, call_whole
+from lab.memory.workspace import scratch
 from lab.processes import detach_output, fork_child
 from lab.processes.deadlines import Watched
+from lab.processes.rpc import attempt_all
 
 from .actors import HERE
 
@@ -134,6 +138,20 @@ def end() -> dict[str, Any]:
         each.close()
     _running.clear()
     return {"calls": calls, "stuck": stuck}
+
+
+def reaches() -> dict[str, Any]:
+    """Tell whether a file can be made and removed in the folder; a child of this process tries it."""
+    folder = HERE.folder
+
+    def attempt() -> str:
+        try:
+            with scratch(folder.path if folder else Path()):
+                return DONE[0]
+        except OSError as error:
+            return errno_name(error.errno or 0)
+
+    return {"reaches": [each.answer for each in attempt_all([attempt], PROBE_S)] == [DONE[0]]}
 
 
 def read_files(locks: Sequence[str]) -> dict[str, Any]:

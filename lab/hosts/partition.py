@@ -36,7 +36,7 @@ BEFORE_S, LOOK_S = 0.5, 0.2
 BACK_S = 90.0
 """A host that is healed reaches the filesystem again within this time, or that is the result."""
 
-AFTER_S = 5.0
+AFTER_S = 3.0
 """Once it does, its calls go on for so long: a client may fail for some seconds more, and then go on."""
 
 PINGS = 30
@@ -192,8 +192,8 @@ class Partition:
         """Wait until the holder reaches the filesystem again and its calls have gone on for a while; return when."""
         end = monotonic() + BACK_S
         while (left := end - monotonic()) > 0:
-            answer = self._peeked.ask("check.answers", min(left, PROBE_S + LOOK_S))
-            if answer and answer["answers"]:
+            answer = self._peeked.ask("check.reaches", min(left, PROBE_S + LOOK_S))
+            if answer and answer["reaches"]:
                 back = monotonic_ns()
                 sleep(AFTER_S)
                 return back

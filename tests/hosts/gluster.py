@@ -45,6 +45,16 @@ exec cat
 LOCKS_AT_ONCE = {"cluster.eager-lock": "off"}
 """The option of a volume that hands a lock over in 4 ms; by default that takes 0.5 to 1.2 s."""
 
+GIVES_UP_SOON = {
+    "network.ping-timeout": "2",
+    "client.tcp-user-timeout": "2",
+    "server.tcp-user-timeout": "3",
+    "server.keepalive-time": "1",
+    "server.keepalive-interval": "1",
+    "server.keepalive-count": "2",
+}
+"""The options of a volume whose servers and clients give each other up after some seconds; by default after 42."""
+
 NO_TRANSLATORS = {
     f"performance.{name}": "off"
     for name in ("write-behind", "read-ahead", "io-cache", "quick-read", "stat-prefetch", "open-behind", "flush-behind")
@@ -100,8 +110,26 @@ def gluster(
         for name, pid in hosts.items():
             mounts = Path(f"/proc/{pid}/mountinfo")
             wait_until(partial(_has, mounts, f" {shared} "), f"the volume is mounted on {name}")
-        with watched(Rig({"PATH": f"{folder}:{os.environ['PATH']}"}, list(hosts), shared, folder, hosts)) as rig:
+        cut = _write_cut(folder, hosts)
+        cutting = ("--faults", "--cut", f"{cut} add", "--heal", f"{cut} del")
+        env = {"PATH": f"{folder}:{os.environ['PATH']}"}
+        with watched(Rig(env, list(hosts), shared, folder, hosts, cutting)) as rig:
             yield rig
+
+
+def _write_cut(folder: Path, hosts: Mapping[str, int]) -> Path:
+    """Write a command that cuts a host off from the others, or heals it: routes that lead nowhere, to it and from it.
+
+    The hub, where ssh starts, still reaches it.
+    """
+    path = folder / "cut"
+    lines = []
+    for name, pid in hosts.items():
+        for other in hosts.keys() - {name}:
+            for at, where in ((pid, HOSTS[other]), (hosts[other], HOSTS[name])):
+                lines.append(f"[ $2 != {name} ] || {' '.join(on(at))} ip route $1 blackhole {where}")
+    _write_script(path, "\n".join(["set -e", *lines]))
+    return path
 
 
 @contextmanager

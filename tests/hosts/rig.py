@@ -54,6 +54,8 @@ class Rig:
     backing: Path
     pids: dict[str, int]
     """A process of each host, which keeps its namespaces."""
+    cutting: tuple[str, ...] = ()
+    """The options of the lab with which it may cut a host off from the file server, where it can be."""
     own: frozenset[int] = frozenset()
     """The processes of the rig itself."""
 

@@ -8,23 +8,32 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import run_lab
-from tests.hosts.gluster import LOCKS_AT_ONCE, NO_TRANSLATORS, gluster
+from tests.hosts.gluster import GIVES_UP_SOON, LOCKS_AT_ONCE, NO_TRANSLATORS, gluster
 from tests.hosts.rig import AHEAD_S
 
 pytestmark = [pytest.mark.needs("gluster"), pytest.mark.mounts]
 
-ONLY = ["--only", "posix,pread,remapped_pread"]
+ONLY = ["--only", "posix,pread,remapped_pread,fenced"]
 
 
 def test_a_volume_that_keeps_what_it_read_is_safe_for_a_file_reopened_in_the_lock_alone(tmp_path: Path) -> None:
-    options = {**LOCKS_AT_ONCE, **NO_TRANSLATORS}
+    """A host that is cut off loses its locks, and writes on once it is back."""
+    options = {**LOCKS_AT_ONCE, **NO_TRANSLATORS, **GIVES_UP_SOON}
     with gluster(tmp_path, "replica 2", options, ["--fopen-keep-cache=no"]) as rig:
-        ended = run_lab("check", rig.shared, *ONLY, *rig.options, "--no-save", "--json", "-", env=rig.env)
+        ended = run_lab("check", rig.shared, *ONLY, *rig.options, *rig.cutting, "--no-save", "--json", "-", env=rig.env)
     check = json.loads(ended.stdout)
     verdicts = {each["name"]: each["verdict"] for each in check["guarantees"]}
-    assert (ended.returncode, verdicts) == (1, {"posix": "safe", "pread": "unsafe", "remapped_pread": "safe"}), (
-        ended.stderr
-    )
+    assert (ended.returncode, verdicts) == (
+        1,
+        {"posix": "safe", "fenced": "unsafe", "pread": "unsafe", "remapped_pread": "safe"},
+    ), ended.stderr
+    for cut in check["partitions"]:
+        assert (cut["holder"], cut["granted_s"] is not None, cut["overwrote"]) == ("c", True, True), cut
+        errors = {each["call"]: {*each["errors"]} for each in cut["calls"]}
+        assert errors["write"] <= {"EBADFD", "ENOTCONN"}
+        assert errors["write"]
+        assert errors["lock"] <= {"EBADFD", "ENOTCONN", "EAGAIN"}
+        assert "EAGAIN" in errors["lock"]
     found = {(host["filesystem"], host["sees"], host["same_kernel_as"], host["trouble"]) for host in check["hosts"]}
     assert found == {("fuse.glusterfs", True, "", "")}
     for index, host in enumerate(check["hosts"]):

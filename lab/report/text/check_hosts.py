@@ -123,7 +123,7 @@ def cut_lines(cuts: Sequence[PartitionResult]) -> Iterator[str]:
 
 
 def _without_times(cut: PartitionResult) -> object:
-    calls = [(each.call, tuple(each.errors), bool(each.unfenced), bool(each.unfenced_healed)) for each in cut.calls]
+    calls = [(each.call, bool(each.errors), bool(each.unfenced), bool(each.unfenced_healed)) for each in cut.calls]
     return cut.granted_s is None, _late_s(cut) is None, cut.overwrote, cut.verdict, cut.reason, tuple(calls)
 
 
@@ -141,9 +141,9 @@ def _told(cuts: Sequence[PartitionResult]) -> Iterator[str]:
         late = [found for cut in cuts if (found := _late_s(cut)) is not None]
         since = f"{_span(late)} before {holder} saw an error" if late else f"and {holder} never saw an error"
         if late and max(late) <= 0:
-            since = f"after {holder} had seen an error"
+            since = f"{_span([-each for each in late])} after {holder} had seen its first error"
         yield f"{asker} was granted the lock {_span([cut.granted_s or 0.0 for cut in cuts])} after the cut, {since}."
-    yield _errors(first)
+    yield _errors(cuts)
     yield from _late_calls(first)
     if first.reason:
         yield f"Inconclusive: {first.reason}."
@@ -154,11 +154,15 @@ def _late_s(cut: PartitionResult) -> float | None:
     return None if cut.granted_s is None or cut.learned_s is None else cut.learned_s - cut.granted_s
 
 
-def _errors(cut: PartitionResult) -> str:
+def _errors(cuts: Sequence[PartitionResult]) -> str:
     """Say what the calls of the old holder came to."""
-    said = [f"{CALLED[each.call]} {' then '.join(each.errors)}" for each in cut.calls if each.errors]
-    hung = [CALLED[each.call] for each in cut.calls if each.unanswered]
-    text = f"Its errors: {', '.join(said)}." if said else "None of its calls failed."
+    errors: dict[str, list[str]] = {}
+    for each in (call for cut in cuts for call in cut.calls if call.errors):
+        seen = errors.setdefault(each.call, [])
+        seen += [error for error in each.errors if error not in seen]
+    said = [f"{CALLED[what]} {', '.join(errors[what])}" for what in CALLED if what in errors]
+    hung = list(dict.fromkeys(CALLED[each.call] for cut in cuts for each in cut.calls if each.unanswered))
+    text = f"Its errors: {'; '.join(said)}." if said else "None of its calls failed."
     return text + (f" Never answered: {joined(hung)}." if hung else "")
 
 

@@ -337,6 +337,10 @@ class CutOff(Honest):
         if self.switch.exists():
             raise OSError(ENOTCONN, "cut off")
 
+    def create(self, path: str, mode: int, file: OpenFile) -> None:
+        self.check(file)
+        super().create(path, mode, file)
+
     def read(self, path: str, size: int, offset: int, file: OpenFile) -> bytes:
         self.check(file)
         return super().read(path, size, offset, file)
