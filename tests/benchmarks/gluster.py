@@ -1,10 +1,12 @@
 """What locks and data do on GlusterFS between three hosts, by layout and options: the table of docs/hosts.md.
 
     python tests/benchmarks/gluster.py [replica] [distribute]
+    python tests/benchmarks/gluster.py cut
 
-It needs root and what tests/hosts/gluster.py needs. Each row is one `lab check --hosts a,b,c --only
-probe,turns` on a volume of its own: the locks that exclude, how many of the hand-offs were stale with the lock on the
-data file / on another file, and the seconds that it took.
+It needs root and what tests/hosts/gluster.py needs. Each row is one `lab check --hosts a,b,c --only probe,turns` on a
+volume of its own: the locks that exclude, how many of the hand-offs were stale with the lock on the data file / on
+another file, and the seconds that it took. `cut` prints what a check says of a host that is cut off while it holds
+locks, with the default time limits of GlusterFS.
 """
 
 from __future__ import annotations
@@ -66,7 +68,16 @@ def row(layout: str, client: str) -> list[str]:
     return [f"{layout}, {client}", ", ".join(excluded), *shown, f"{seconds:.0f}"]
 
 
+def cut_off() -> int:
+    with TemporaryDirectory() as folder, gluster(Path(folder)) as rig:
+        words = [*rig.options, rig.shared, "--only", "partition", *rig.cutting, "--no-save"]
+        command = [sys.executable, "-m", "lab", "check", *words]
+        return subprocess.run(command, env={**os.environ, **rig.env}, cwd=ROOT, check=False).returncode
+
+
 def main() -> None:
+    if sys.argv[1:] == ["cut"]:
+        sys.exit(cut_off())
     say("volume and client", "excluded", *WAYS, "s")
     say(*["---"] * (len(WAYS) + 3))
     for layout in sys.argv[1:] or list(LAYOUTS):

@@ -1,8 +1,9 @@
 """What locks and data do on NFSv4.1 between two hosts with a kernel each: guests of user-mode Linux, and nfs-ganesha.
 
-    sudo python tests/benchmarks/nfs.py [WORDS of lab, with SHARED for the directory]
+    sudo python tests/benchmarks/nfs.py [cut | WORDS of lab, with SHARED for the directory]
 
-By default the words are `check SHARED --only probe,turns --no-save`. From Debian: user-mode-linux, nfs-ganesha-vfs,
+By default the words are `check SHARED --only probe,turns --no-save`; with `cut` guest b is cut off from the server
+while it holds locks, whose lease is 10 s. From Debian: user-mode-linux, nfs-ganesha-vfs,
 nfs-common, kmod, openssh-server, iproute2, gcc. The guests see the file system of this machine, so nothing is installed
 on them; at the end they, the server and the network are gone.
 """
@@ -24,6 +25,7 @@ from tests.hosts.rig import namespaces
 
 HERE = Path(__file__).parent
 GUESTS = {"a": "10.77.0.11", "b": "10.77.0.12"}
+CUT = ["--only", "partition", "--faults", "--cut", "FOLDER/cut on", "--heal", "FOLDER/cut off", "--cut-seconds", "60"]
 DEFAULT = ["check", "SHARED", "--only", "probe,turns", "--no-save"]
 PATIENT = ["--timeout", "150"]
 """A guest starts Python in some ten seconds."""
@@ -71,7 +73,8 @@ def run(folder: Path, words: list[str]) -> int:
             stack.callback(process.wait)
             stack.callback(process.kill)
         wait_until(lambda: all((folder / f"up.{name}").exists() for name in GUESTS), "the guests have the mount")
-        said = [word.replace("SHARED", str(folder / "shared")) for word in words]
+        write_cut(folder, hub)
+        said = [word.replace("SHARED", str(folder / "shared")).replace("FOLDER", str(folder)) for word in words]
         command = [
             sys.executable,
             "-m",
@@ -88,6 +91,15 @@ def run(folder: Path, words: list[str]) -> int:
         ).returncode
 
 
+def write_cut(folder: Path, hub: int) -> None:
+    """Write a command that cuts a guest off from the server, or heals it: the bridge passes nothing between the two."""
+    path = folder / "cut"
+    bridge = " ".join([*gluster.on_hub(hub), "bridge link set dev"])
+    path.write_text(f"#!/bin/sh\nset -e\n{bridge} to-server isolated $1\n{bridge} tap-$2 isolated $1\n")
+    path.chmod(0o755)
+
+
 if __name__ == "__main__":
     with TemporaryDirectory() as temporary:
-        sys.exit(run(Path(temporary), sys.argv[1:] or DEFAULT))
+        asked = ["check", "SHARED", *CUT, "--no-save"] if sys.argv[1:] == ["cut"] else sys.argv[1:] or DEFAULT
+        sys.exit(run(Path(temporary), asked))

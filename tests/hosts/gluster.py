@@ -38,6 +38,7 @@ mount --bind "$2/gsyncd" "$(echo /usr/lib/*/glusterfs/gsyncd)"
 for place in /run /var/lib/glusterd /var/log/glusterfs /mnt; do mount -t tmpfs tmpfs "$place"; done
 mkdir -p /run/sshd /mnt/brick "$2/shared"
 ip link set lo up
+echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter
 echo ready
 exec cat
 """
@@ -118,16 +119,16 @@ def gluster(
 
 
 def _write_cut(folder: Path, hosts: Mapping[str, int]) -> Path:
-    """Write a command that cuts a host off from the others, or heals it: routes that lead nowhere, to it and from it.
+    """Write a command that cuts a host off from the others, or heals it; the hub, where ssh starts, still reaches it.
 
-    The hub, where ssh starts, still reaches it.
+    The others have a route to it that leads nowhere, and drop what comes from there (rp_filter): it is told nothing.
     """
     path = folder / "cut"
     lines = []
-    for name, pid in hosts.items():
+    for name in hosts:
         for other in hosts.keys() - {name}:
-            for at, where in ((pid, HOSTS[other]), (hosts[other], HOSTS[name])):
-                lines.append(f"[ $2 != {name} ] || {' '.join(on(at))} ip route $1 blackhole {where}")
+            command = " ".join([*on(hosts[other]), "ip", "route", "$1", "blackhole", HOSTS[name]])
+            lines.append(f"[ $2 != {name} ] || {command}")
     _write_script(path, "\n".join(["set -e", *lines]))
     return path
 

@@ -163,7 +163,7 @@ def _errors(cuts: Sequence[PartitionResult]) -> str:
     said = [f"{CALLED[what]} {', '.join(errors[what])}" for what in CALLED if what in errors]
     hung = list(dict.fromkeys(CALLED[each.call] for cut in cuts for each in cut.calls if each.unanswered))
     text = f"Its errors: {'; '.join(said)}." if said else "None of its calls failed."
-    return text + (f" Never answered: {joined(hung)}." if hung else "")
+    return text + (f" Not answered until the end: {joined(hung)}." if hung else "")
 
 
 def _late_calls(cut: PartitionResult) -> Iterator[str]:
