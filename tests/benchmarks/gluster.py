@@ -70,7 +70,7 @@ def row(layout: str, client: str) -> list[str]:
 
 def cut_off() -> int:
     with TemporaryDirectory() as folder, gluster(Path(folder)) as rig:
-        words = [*rig.options, rig.shared, "--only", "partition", *rig.cutting, "--no-save"]
+        words = [*rig.options, str(rig.shared), "--only", "partition", *rig.cutting, "--no-save"]
         command = [sys.executable, "-m", "lab", "check", *words]
         return subprocess.run(command, env={**os.environ, **rig.env}, cwd=ROOT, check=False).returncode
 
