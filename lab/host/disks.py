@@ -219,7 +219,7 @@ class Filesystem:
 
 @contextmanager
 def loop_filesystem(kind: str, backing: int | None = None) -> Iterator[Filesystem]:
-    """Make and mount a filesystem in memory, or in this open file. Raises CannotRunError."""
+    """Mount a filesystem for the block: a new one in memory, or that in this open file. Raises CannotRunError."""
     memory = os.memfd_create(f"lab-disk-{os.getpid()}") if backing is None else backing
     try:
         if backing is None:
@@ -227,7 +227,8 @@ def loop_filesystem(kind: str, backing: int | None = None) -> Iterator[Filesyste
         loop = Loop(memory)
         try:
             made = Filesystem(kind, loop.path)
-            made.make()
+            if backing is None:
+                made.make()
             made.mount()
             try:
                 yield made

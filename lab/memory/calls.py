@@ -10,20 +10,23 @@ from __future__ import annotations
 import ctypes
 import mmap as python_mmap
 import os
-from mmap import MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
+from mmap import MADV_RANDOM, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 
 from lab.errors import checked
 
 __all__ = [
+    "MADV_RANDOM",
     "MAP_FAILED",
     "MAP_PRIVATE",
     "MAP_SHARED",
+    "MS_ASYNC",
     "MS_SYNC",
     "PAGE",
     "PROT_NONE",
     "PROT_READ",
     "PROT_WRITE",
     "load",
+    "madvise",
     "map_read_only",
     "mmap",
     "mprotect",
@@ -37,8 +40,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 """The number of bytes of a page: 4 KiB on x86, up to 64 KiB on ARM and POWER."""
 
 PROT_NONE = 0
-MS_SYNC = 4
-"""The value on Linux, on all architectures but alpha and parisc."""
+MS_ASYNC, MS_SYNC = 1, 4
+"""The values on Linux, on all architectures but alpha and parisc."""
 
 MAP_FAILED = ctypes.c_void_p(-1).value
 """The value (void *) -1, as an address."""
@@ -49,6 +52,7 @@ _mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, 
 _mmap.restype = ctypes.c_void_p
 _library.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _library.msync.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_library.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _library.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
@@ -83,6 +87,11 @@ def msync(address: int, length: int, flags: int = MS_SYNC) -> None:
 def mprotect(address: int, length: int, prot: int) -> None:
     """Change the protection of these pages (mprotect(2)). Raises OSError, EACCES where the open file forbids it."""
     checked(_library.mprotect(address, length, prot))
+
+
+def madvise(address: int, length: int, advice: int = MADV_RANDOM) -> None:
+    """Tell the kernel how these pages will be used (madvise(2)). Raises OSError."""
+    checked(_library.madvise(address, length, advice))
 
 
 def load(address: int, length: int = 1) -> bytes:

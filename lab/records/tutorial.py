@@ -31,13 +31,17 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class TourStep:
-    """One claim, made to happen; `note` says what the observations cannot show, or where systems may differ."""
+    """One claim, made to happen; `note` says what the observations cannot show, or where systems may differ.
+
+    `skipped` says what the machine lacks for it, empty where it was performed.
+    """
 
     number: int
     name: str
     claim: str
     note: str
     observations: list[Observation]
+    skipped: str = ""
 
     @property
     def ok(self) -> bool:

@@ -28,8 +28,7 @@ HALF = ACROSS // 2
 
 def literal(byte: int) -> str:
     """Return a character constant; unprintable characters, the quote and the backslash are escaped."""
-    text = "\\'" if byte == ord("'") else repr(bytes([byte]))[2:-1]
-    return f"'{text}'"
+    return "'\\''" if byte == ord("'") else f"'{repr(bytes([byte]))[2:-1]}'"
 
 
 def dump(content: bytes, offset: int) -> Iterator[str]:
@@ -323,17 +322,34 @@ class Munmap:
 
 @dataclass(frozen=True, slots=True)
 class Msync:
-    """msync(2), waiting until the file has it."""
+    """msync(2), which waits until the disk has it, or with MS_ASYNC does not."""
 
     start: int
     length: int
+    flags: int = calls.MS_SYNC
 
     def __str__(self) -> str:
-        return f"msync({_at(self.start)}, {in_pages(self.length)}, MS_SYNC)"
+        name = "MS_SYNC" if self.flags == calls.MS_SYNC else "MS_ASYNC"
+        return f"msync({_at(self.start)}, {in_pages(self.length)}, {name})"
 
     def perform(self, program: Program) -> str:
         """Return WORKS if it returns 0."""
-        calls.msync(program.address(self.start), self.length)
+        calls.msync(program.address(self.start), self.length, self.flags)
+        return WORKS
+
+
+@dataclass(frozen=True, slots=True)
+class Fsync:
+    """fsync(2), or fdatasync(2)."""
+
+    name: str = "fsync"
+
+    def __str__(self) -> str:
+        return f"{self.name}(fd)"
+
+    def perform(self, program: Program) -> str:
+        """Return WORKS if it returns 0."""
+        (os.fsync if self.name == "fsync" else os.fdatasync)(program.fd)
         return WORKS
 
 
@@ -350,6 +366,21 @@ class Mprotect:
     def perform(self, program: Program) -> str:
         """Return WORKS if it returns 0."""
         calls.mprotect(program.address(0), self.length, self.prot)
+        return WORKS
+
+
+@dataclass(frozen=True, slots=True)
+class Madvise:
+    """madvise(2): no page is read ahead, so that each lies in a folio of its own."""
+
+    length: int
+
+    def __str__(self) -> str:
+        return f"madvise(data, {in_pages(self.length)}, MADV_RANDOM)"
+
+    def perform(self, program: Program) -> str:
+        """Return WORKS if it returns 0."""
+        calls.madvise(program.address(0), self.length)
         return WORKS
 
 

@@ -27,6 +27,10 @@ ANSWER_S = 10.0
 """The time, in seconds, after which a call is reported as not answered."""
 
 
+class Lacking(Exception):  # noqa: N818 - a finding
+    """The machine lacks what a step needs; the text says what."""
+
+
 WAITS = "waits"
 
 
@@ -83,6 +87,13 @@ class Process:
         """End the process as exit(3) does, with what it has mapped, opened and locked."""
         self._process.begin("exit", False)
         return observation(f"{self._mark()}exit(0)", "exit 0", self._end(ANSWER_S) or "lives on")
+
+    def is_killed(self) -> Observation:
+        """Kill the process (SIGKILL)."""
+        self._process.kill()
+        return observation(
+            "kill(A, SIGKILL)".replace("A", self._name or "A"), "SIGKILL", self._end(ANSWER_S) or "lives on"
+        )
 
     def _mark(self, who: str = "") -> str:
         return f"{who or self._name}: " if who or self._name else ""

@@ -14,7 +14,7 @@ from lab.memory.calls import PAGE
 from lab.records import Tour, TourStep
 
 from .calls import NOT_MAPPED
-from .process import Stage, Step
+from .process import Lacking, Stage, Step
 from .steps import STEPS
 
 Numbered = tuple[int, Step]
@@ -45,7 +45,11 @@ def tour(steps: list[Numbered], directory: Path) -> Tour:
 def _performed(steps: list[Numbered], folder: Path) -> Iterator[TourStep]:
     """Perform each step; one whose mapping is refused ends there: what it would do through it says nothing more."""
     for number, step in steps:
+        observations, skipped = [], ""
         with ExitStack() as ends:
             made = step.perform(Stage(folder, ends))
-            observations = list(takewhile(lambda each: each.observed != NOT_MAPPED, made))
-        yield TourStep(number, step.name, step.claim, step.note, observations)
+            try:
+                observations = list(takewhile(lambda each: each.observed != NOT_MAPPED, made))
+            except Lacking as lacking:
+                skipped = str(lacking)
+        yield TourStep(number, step.name, step.claim, step.note, observations, skipped)

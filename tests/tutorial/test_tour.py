@@ -20,9 +20,12 @@ from lab.tutorial.tour import choose_steps
 from tests.checking.mounts import FILESYSTEMS
 from tests.helpers import EXHAUSTIVE, ROOT, in_fresh_process
 
+OF_DISKS = ["power", "page", "sync-error", "rename"]
+"""The steps that make filesystems of their own, whatever the directory's is."""
+
 NAMES = [
     "modes", "second-page", "offset", "length", "tail", "past-end", "read-only", "no-access", "failed", "pointer",
-    "msync", "munmap", "exit", "close", "sharing", "race", "lock", "death", "unlock", "fork",
+    "msync", "munmap", "exit", "close", "sharing", "race", "lock", "death", "unlock", "fork", "kill", *OF_DISKS,
 ]  # fmt: skip
 
 
@@ -32,11 +35,18 @@ def toured(directory: str | Path, step: str | None = None) -> list[dict[str, Any
 
     from lab.tutorial.tour import tour
 
-    done = tour(choose_steps(step), Path(directory))
+    done = tour(choose_steps(step) if step != PLAIN else plain(), Path(directory))
     assert os.listdir(directory) == []  # noqa: PTH208
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     return [asdict(each) for each in done.steps]
+
+
+PLAIN = "all but those of disks"
+
+
+def plain() -> list[tuple[int, Any]]:
+    return [(number, step) for number, step in choose_steps(None) if step.name not in OF_DISKS]
 
 
 def known(directory: str | Path) -> dict[str, list[str]]:
@@ -66,7 +76,7 @@ def on(name: str) -> list[dict[str, Any]]:
     """The tour on a filesystem of the tests; skips where it cannot be had."""
     with ExitStack() as stack:
         (directory, *_) = stack.enter_context(FILESYSTEMS[name]())
-        steps: list[dict[str, Any]] = in_fresh_process(toured, directory)
+        steps: list[dict[str, Any]] = in_fresh_process(toured, directory, PLAIN)
         return steps
 
 
@@ -75,7 +85,7 @@ def test_where_shared_mappings_are_refused_each_step_says_so_and_ends_there() ->
     steps = on("fuse_direct_io")
     told = {seen["observed"] for step in steps for seen in step["observations"] if not seen["ok"]}
     assert told == {"ENODEV"}
-    assert sorted(differing(steps)) == sorted(set(NAMES) - {"failed", "death", "unlock"})
+    assert sorted(differing(steps)) == sorted(set(NAMES) - {"failed", "death", "unlock", *OF_DISKS})
 
 
 @pytest.mark.mounts
@@ -98,7 +108,8 @@ def test_every_claim_holds_on_this_filesystem_in_the_tutorial_s_order(
 ) -> None:
     assert [(step["number"], step["name"]) for step in steps] == list(enumerate(NAMES, 1))
     assert differing(steps) == known(tmp_path)
-    assert all(len(step["observations"]) >= 4 for step in steps)
+    assert all(len(step["observations"]) >= 4 for step in steps if not step["skipped"])
+    assert {step["name"] for step in steps if step["skipped"]} <= set(OF_DISKS)
     (modes,) = [step for step in steps if step["name"] == "modes"]
     cells = {(seen["row"], seen["column"]): seen["observed"] for seen in modes["observations"] if seen["row"]}
     works = {("O_RDONLY", "PROT_READ"), *(("O_RDWR", each) for each in ("PROT_READ", "PROT_WRITE", BOTH))}
@@ -134,6 +145,104 @@ def test_a_step_comes_to_what_it_claims(step: str, call: str, came_to: list[str]
     assert [seen["observed"] for seen in performed["observations"] if seen["call"] == call] == came_to
 
 
+SAVED = {
+    "power": ["exit(0)", "munmap(); close()", "msync(MS_ASYNC)", "msync(MS_SYNC), first", "fdatasync(fd)", "fsync(fd)"],
+    "page": ["data[0]", "data[page / 2]", "data[page]", "data[page], one folio"],
+    "sync-error": ["msync()", "msync() again", "c = data[0]", "munmap()", "pread() from the disk"],
+    "rename": ["rename()", "rename() over an old file", "fsync(), rename() over it"],
+}
+
+
+@pytest.mark.mounts
+@pytest.mark.needs("power")
+def test_the_power_is_cut_on_ext4_and_xfs(steps: list[dict[str, Any]]) -> None:
+    made = {step["name"]: step for step in steps if step["name"] in OF_DISKS}
+    assert [step["skipped"] for step in made.values()] == [""] * len(OF_DISKS)
+    cells = {name: [(seen["row"], seen["column"]) for seen in step["observations"]] for name, step in made.items()}
+    assert cells == {name: [(row, fs) for fs in ("ext4", "xfs") for row in rows] for name, rows in SAVED.items()}
+
+
+FAILED_SYNC = ["msync()", "pread() from the disk"]
+
+
+def with_another_disk(name: str, directory: str | Path) -> dict[str, list[str]]:
+    """The rows that differ where the lab does one thing otherwise."""
+    from lab.host.disks import Filesystem
+    from lab.memory import calls
+    from lab.processes.recording_disk import Recorder
+    from lab.tutorial.steps import persistence
+
+    steps: dict[str, Any] = vars(persistence)
+    match name:
+        case "power":
+            Filesystem.cut = lambda self: None  # type: ignore[method-assign]
+        case "page":
+            steps["single_pages"] = vars(calls)["madvise"] = lambda *_: None
+        case "sync-error":
+            Recorder.fail_next_write = lambda self: None  # type: ignore[method-assign]
+        case "rename":
+            write = steps["_write"]
+            steps["_write"] = lambda path, content, **_: write(path, content, synced=True)
+        case "kill":
+            private = steps["Mmap"]
+            steps["Mmap"] = lambda length, prot: private(length, prot, calls.MAP_PRIVATE)
+    (step,) = toured(directory, name)
+    seen = step["observations"]
+    columns = sorted({each["column"] for each in seen})
+    return {
+        column: [each["row"] or each["call"] for each in seen if not each["ok"] and each["column"] == column]
+        for column in columns
+    }
+
+
+@pytest.mark.mounts
+@pytest.mark.needs("power")
+@pytest.mark.parametrize(
+    ("step", "differs"),
+    [
+        ("kill", {"": ["B: pread(fd, &c, 1, 0)"]}),
+        ("power", {"ext4": SAVED["power"][:4], "xfs": SAVED["power"][:4]}),
+        ("sync-error", {"ext4": FAILED_SYNC, "xfs": FAILED_SYNC}),
+        ("rename", {"ext4": ["rename()"], "xfs": ["rename()", "rename() over an old file"]}),
+    ],
+)
+def test_a_disk_that_keeps_what_should_be_lost_differs(
+    step: str, differs: dict[str, list[str]], tmp_path: Path
+) -> None:
+    assert in_fresh_process(with_another_disk, step, tmp_path) == differs
+
+
+def folio_hides(directory: str | Path) -> str:
+    with_another_disk("page", directory)
+    return str(toured(directory, "page")[0]["skipped"])
+
+
+@pytest.mark.mounts
+@pytest.mark.needs("power")
+def test_a_page_that_is_saved_with_its_neighbour_is_noticed_before_the_power_fails(tmp_path: Path) -> None:
+    assert "writes all pages back" in in_fresh_process(folio_hides, tmp_path)
+
+
+def lacking(directory: str | Path) -> list[object]:
+    from lab.report.text.tour import STRICT, text_of
+    from lab.tutorial.steps import persistence
+    from lab.tutorial.tour import tour
+
+    def nothing() -> list[str]:
+        raise CannotRunError("no loop device; run as root")
+
+    vars(persistence)["available_kinds"] = nothing
+    done = tour(choose_steps("power"), Path(directory))
+    return [text_of(done), STRICT.text(done, None), STRICT.exit_code(done)]  # type: ignore[arg-type]
+
+
+def test_a_step_that_the_machine_cannot_do_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    text, summary, code = in_fresh_process(lacking, tmp_path)
+    assert "    skipped: no loop device; run as root" in text.splitlines()
+    assert text.endswith("0 steps, 0 observations. Skipped: power.")
+    assert (summary, code) == ("skipped  22  power  no loop device; run as root", 0)
+
+
 # Controls: what is observed comes from the system
 
 
@@ -160,7 +269,8 @@ def toured_anew(directory: str | Path) -> list[dict[str, Any]]:
     from lab.tutorial.tour import choose_steps as anew
     from lab.tutorial.tour import tour
 
-    return [asdict(each) for each in tour(anew(None), Path(directory)).steps]
+    steps = [(number, step) for number, step in anew(None) if step.name not in OF_DISKS]
+    return [asdict(each) for each in tour(steps, Path(directory)).steps]
 
 
 def test_a_wrong_page_size_shows_in_the_steps_about_pages_and_in_no_other(tmp_path: Path) -> None:
@@ -255,7 +365,7 @@ def test_a_step_is_chosen_by_number_or_name(asked: str) -> None:
     ("asked", "told"),
     [
         ("lokc", "unknown step 'lokc'; did you mean lock?"),
-        ("21", "step 21: there are steps 1 to 20"),
+        ("26", "step 26: there are steps 1 to 25"),
         ("0", "step 0: there are"),
         ("-1", "step -1: there are"),
         ("", "unknown step ''; known: modes, second-page"),
@@ -306,11 +416,11 @@ def refused(directory: str | Path) -> list[object]:
 
 def without_descriptors(directory: str | Path, spare: int) -> str:
     """What a tour comes to where so many descriptors are left."""
-    toured(directory)  # what it imports is there then
+    toured(directory, PLAIN)  # what it imports is there then
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1 + spare, hard))  # noqa: PTH208
     try:
-        found = differing(toured(directory))
+        found = differing(toured(directory, PLAIN))
     except CannotRunError as error:
         return str(error)
     return f"differs in {found}" if found != known(directory) else "as it is"

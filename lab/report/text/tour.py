@@ -32,10 +32,11 @@ def text_of(run: Tour, style: Style = PLAIN) -> str:
 def summary(run: Tour) -> str:
     """Return a line for each step."""
     width = max((len(step.name) for step in run.steps), default=0)
-    return "\n".join(
-        f"{'ok' if step.ok else 'DIFFERS':7}  {step.number:2}  {step.name:{width}}  {_figure(step)}"
-        for step in run.steps
-    )
+    return "\n".join(f"{_state(step):7}  {step.number:2}  {step.name:{width}}  {_figure(step)}" for step in run.steps)
+
+
+def _state(step: TourStep) -> str:
+    return "skipped" if step.skipped else "ok" if step.ok else "DIFFERS"
 
 
 def heading(run: Tour) -> str:
@@ -54,6 +55,8 @@ def step_text(step: TourStep) -> str:
     ):
         if some:
             parts.append("\n".join(laid_out(some)))
+    if step.skipped:
+        parts.append(wrapped(f"skipped: {step.skipped}", INDENT))
     if step.note:
         parts.append(wrapped(step.note, INDENT))
     return "\n\n".join(parts)
@@ -65,7 +68,10 @@ def conclusion(run: Tour) -> str:
     if different:
         return wrapped(f"This system DIFFERS from the tutorial in {', '.join(different)}.")
     count = sum(len(step.observations) for step in run.steps)
-    return wrapped(f"As the tutorial claims: {plural(len(run.steps), 'step')}, {plural(count, 'observation')}.")
+    skipped = [step.name for step in run.steps if step.skipped]
+    performed = plural(len(run.steps) - len(skipped), "step")
+    rest = f" Skipped: {', '.join(skipped)}." if skipped else ""
+    return wrapped(f"As the tutorial claims: {performed}, {plural(count, 'observation')}.{rest}")
 
 
 def complaints(run: Tour) -> Iterator[str]:
@@ -81,6 +87,8 @@ def complaints(run: Tour) -> Iterator[str]:
 
 
 def _figure(step: TourStep) -> str:
+    if step.skipped:
+        return step.skipped
     good = sum(each.ok for each in step.observations)
     return f"{good} of {len(step.observations)} as claimed"
 

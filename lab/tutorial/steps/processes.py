@@ -80,7 +80,7 @@ FILE_STEPS = (
         "msync",
         "msync() flushes what was stored; whoever reads the file sees it before that already.",
         flush,
-        "Whether the bytes reached the disk cannot be seen from here; only after a power failure it would matter.",
+        "That the bytes are on the disk cannot be seen in the file, only after a power failure: see the step power.",
     ),
 )
 SHARING_STEPS = (
