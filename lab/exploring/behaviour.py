@@ -22,8 +22,9 @@ from greenlet import getcurrent, greenlet
 
 from lab.errors import CannotRunError, ScenarioError
 from lab.locking import Deadlock
+from lab.model.directory import Load
 
-from .operation import LOAD, LOCK, STORE, Operation, SteppedBytes
+from .operation import CALL, LOAD, LOCK, STORE, FileCall, Operation, SteppedBytes, change_of
 from .sandbox import NotDeterministic, Watched, bypass, guarded
 from .worker import Shape, SteppedWorker
 
@@ -127,11 +128,10 @@ class Behaviour:
         operation = node.operation
         if operation is None:
             raise AssertionError("who has ended does no step")
-        place = slice(operation.start, operation.end)
-        met: Any = {LOAD: bytes(content[place]), LOCK: GRANTED}.get(operation.kind)
+        met = met_alone(operation, lambda start, end: bytes(content[start:end]))
         following = node.next.get(met) or self.learn(node, met)
-        if operation.kind == STORE:
-            content[place] = node.data
+        for start, data in change_of(operation, node.data, lambda start, end: bytes(content[start:end])).stores:
+            content[start : start + len(data)] = data
         return met, following
 
     def again(self, node: Node) -> None:
@@ -216,13 +216,15 @@ class Behaviour:
         node.failed = failed
         node.round = self._worker.round
 
-    def _step(self, operation: Operation) -> None:
+    def _step(self, operation: Operation) -> Any:
         """End the step before this access of the running worker, then lay out the bytes that it meets.
 
-        It stops where the tree does not know these bytes.
+        It stops where the tree does not know these bytes. Returns what a call meets.
         """
         if self._taken < 0:
-            return
+            if operation.kind == CALL:
+                raise bypass("calls on files in start, before the start barrier")
+            return None
         if self._over:
             self._escape()
         self._settle()
@@ -237,6 +239,7 @@ class Behaviour:
         if operation.kind == LOAD:
             self._content[operation.start : operation.end] = self._expected[self._taken]
         self._taken += 1
+        return self._expected[self._taken - 1]
 
     def _escape(self) -> NoReturn:
         """End a run that is over; one that catches even that is left at its present step, for good."""
@@ -317,6 +320,15 @@ class _Hold:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._behaviour.unlock(self._unlock)
+
+
+def met_alone(operation: Operation, load: Load) -> Any:
+    """Return what a worker meets in this step while no other runs, where the bytes are loaded so."""
+    if operation.kind == LOAD:
+        return load(operation.start, operation.end)
+    if isinstance(operation, FileCall):
+        return operation.perform(load).met
+    return GRANTED if operation.kind == LOCK else None
 
 
 def alone(behaviour: Behaviour, initial: bytes, most: int) -> list[Node]:

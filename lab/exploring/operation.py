@@ -1,4 +1,4 @@
-"""One step of a worker: a load, a store, a lock, an unlock or a sync of a byte range of the shared file.
+"""One step of a worker: a load, a store, a lock, an unlock or a sync of the shared file, or a call on a directory.
 
 `SteppedBytes` puts a step before each load and store. `moves` says of which moves a copy of n bytes is made, and in
 which order they reach the memory.
@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 from lab.analysis.holds import END, Span
 from lab.memory.struct_proxy import fields_of
+from lab.model.directory import CHANGING, Call, Directory, Effect, Load, Result
 
-LOAD, STORE, LOCK, UNLOCK, SYNC = range(5)
-NAMES = ("load", "store", "lock", "unlock", "sync")
+LOAD, STORE, LOCK, UNLOCK, SYNC, CALL = range(6)
+NAMES = ("load", "store", "lock", "unlock", "sync", "call")
 
 
 class Operation:
@@ -59,11 +60,88 @@ class Operation:
         Loads and stores: they share a byte and one of them writes. Locks and unlocks: their ranges conflict; two
         unlocks never do, since each frees only what its owner holds. Data and locks never touch.
         """
-        if (self.kind >= LOCK) != (other.kind >= LOCK):
+        if (self.kind >= LOCK) != (other.kind >= LOCK) or (self.kind == CALL) != (other.kind == CALL):
             return False
         if self.kind == other.kind == UNLOCK:
             return False
         return (self.write or other.write) and self.start < other.end and other.start < self.end
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """Return its first byte and its length as steps and tokens have them."""
+        return self.start, self.span.length
+
+    def named(self, memory: type[Structure]) -> Named:
+        """Return the name of its bytes."""
+        return named(memory, self.start, self.end)
+
+
+class FileCall(Operation):
+    """A call on the directory of a scenario, which may load and store any of its bytes, all at once."""
+
+    __slots__ = ("_worker", "call", "directory")
+
+    def __init__(self, directory: Directory, call: Call, worker: int) -> None:
+        super().__init__(CALL, directory.base, directory.end - directory.base, write=call.word in CHANGING)
+        self.directory = directory
+        self.call = call
+        self._worker = worker
+
+    @property
+    def word(self) -> str:
+        """Return the call."""
+        return self.call.word
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """Return the byte that stands for the name, and the length of what is written."""
+        return self.directory.place_of(self.call)
+
+    def named(self, memory: type[Structure]) -> Named:
+        """Return the name of the file, or of both."""
+        return Named(self.call.about, None)
+
+    def perform(self, load: Load) -> Effect:
+        """Return what the call does, of a directory whose bytes are loaded so."""
+        return self.directory.perform(self.call, self._worker, load)
+
+
+class FileLock(Operation):
+    """A lock on a whole file of the directory, or its end: the range stands for the file, by its number."""
+
+    __slots__ = ("_where", "call")
+
+    def __init__(self, kind: int, directory: Directory, number: int, call: Call, *, write: bool) -> None:
+        super().__init__(kind, *directory.lock_range(number), write=write)
+        self.call = call
+        self._where = directory.place_of(call)
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """Return the byte that stands for the name."""
+        return self._where
+
+    def named(self, memory: type[Structure]) -> Named:
+        """Return the name of the file."""
+        return Named(self.call.about, None)
+
+
+class Change(NamedTuple):
+    """What a step changes: what it stores where, and which bytes it syncs."""
+
+    stores: tuple[tuple[int, bytes], ...] = ()
+    syncs: tuple[tuple[int, int], ...] = ()
+
+
+def change_of(operation: Operation, data: bytes, load: Load) -> Change:
+    """Return what a step changes: `data` is what a store stores, and a call loads the bytes of its directory so."""
+    if operation.kind == STORE:
+        return Change(((operation.start, data),))
+    if operation.kind == SYNC:
+        return Change((), ((operation.start, operation.end),))
+    if isinstance(operation, FileCall):
+        return Change(*operation.perform(load)[1:])
+    return Change()
 
 
 LINE = 64
@@ -149,8 +227,11 @@ def widest_move(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
     return 32 if "avx" in flags else 16
 
 
-Step = Callable[[Operation], object]
-"""A function that is called before each load and store with the operation; it returns once that may happen."""
+Step = Callable[[Operation], Any]
+"""A function that is called before each step with the operation; it returns once that may happen.
+
+Of a call it returns what that returned.
+"""
 
 
 class SteppedBytes:
@@ -199,6 +280,11 @@ class SteppedBytes:
         if key not in self._operations:
             self._operations[key] = [Operation(SYNC, start, length, write=False)]
         self._step(self._operations[key][0])
+
+    def call(self, operation: FileCall) -> Result:
+        """Call; return what that returns."""
+        met: Result = self._step(operation)
+        return met
 
 
 Value = int | float | str | None

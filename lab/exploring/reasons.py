@@ -146,7 +146,7 @@ def _between(kind: str, steps: Sequence[Step], cut: Cut) -> Story:
 def _did(step: Step) -> str:
     """Return a step as a noun: the store to value."""
     words = {"load": "load of", "store": "store to", "lock": "lock of", "unlock": "unlock of"}
-    return f"{words[step.operation]} {step.field}"
+    return f"{words.get(step.operation, f'{step.operation} of')} {step.field}"
 
 
 def _deadlock(evidence: Sequence[str]) -> Story:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +21,12 @@ from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locking import RECORDER
 from lab.memory import MAPPED, anonymous, find_backing, new_file, workspace
+from lab.memory.named_files import files_left, named_files, put
 from lab.processes import Terminated, WorkerPool, cpus_for, stop_on_sigterm
 from lab.processes.actor import SETTLED_S, LockWait, listed_requests
 from lab.records import Replay, ReplayOptions, Step
 from lab.scenario import Found, Scenario
 
-from .operation import NAMES
 from .reasons import story
 from .replay_worker import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Plan, Replayed, digest, plan_of, read_report
 from .run import damage_records
@@ -50,6 +50,7 @@ class Result:
     running_s: float = 0.0
     reports: list[tuple[str, str]] = field(default_factory=list)
     content: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Diverged(Exception):  # noqa: N818 - a finding
@@ -62,7 +63,9 @@ def replay(plan: Plan, folder: Path, times: int, limit_s: float, result: Result)
     It stops at the first divergence. Raises CannotRunError where the file or the processes are refused.
     """
     path = folder / "replayed"
-    with new_file(path, plan.prepared, sparse=False):  # reserved: a store into a hole may meet a full disk (SIGBUS)
+    size = plan.shape.layout.size
+    # reserved: a store into a hole may meet a full disk (SIGBUS)
+    with new_file(path, plan.prepared[:size], sparse=False), named_files(path, plan.shape.first_files):
         while result.times < times and not result.divergence:
             with _Stage(plan, path, limit_s) as stage:
                 stage.perform(times if not plan.stuck else result.times + 1, result)
@@ -76,7 +79,9 @@ class _Stage:
         self._limit_s = limit_s
         self._workers = plan.shape.workers
         self._pipes = Pipes.make(self._workers)
-        self._mapping = MAPPED.map(path, len(plan.prepared))
+        self._size = plan.shape.layout.size
+        self._path = path
+        self._mapping = MAPPED.map(path, self._size)
         self._inode = os.fstat(self._mapping.descriptor).st_ino
         memory = memoryview(anonymous(self._workers * (SLOT + 16)))
         self._slots = [memory[16 * self._workers + i * SLOT :][:SLOT] for i in range(self._workers)]
@@ -126,7 +131,9 @@ class _Stage:
 
     def _once(self) -> None:
         plan = self._plan
-        self._mapping.buffer[:] = plan.prepared
+        self._mapping.buffer[:] = plan.prepared[: self._size]
+        if plan.shape.directory:
+            put(self._path, plan.shape.first_files)
         self._board[:] = self._blank
         if self._starts:
             for worker in range(self._workers):
@@ -170,7 +177,7 @@ class _Stage:
         number = max(progress)
         worker = progress.index(number)
         step = next((step for step in self._plan.steps[worker] if step.number == number), None)
-        told = f"{NAMES[step.kind]} {step.start}" if step else "its first step"
+        told = f"{step.word} {step.start}" if step else "its first step"
         waits = listed_requests(self._pids[worker], [self._inode]) > 0
         what = "the model grants it, the kernel lets it wait" if waits else "it neither came back nor waits for a lock"
         return f"at step {number} worker {worker} did not return from {told} within {self._limit_s:g} s: {what}"
@@ -192,16 +199,18 @@ class _Stage:
     def _compare(self, result: Result) -> bool:
         """Return whether the file and the workers ended as in the model; the last end that did not is kept."""
         plan = self._plan
-        content = os.pread(self._mapping.descriptor, len(plan.prepared), 0)
+        content = os.pread(self._mapping.descriptor, self._size, 0)
+        files = files_left(self._path) if plan.shape.directory else {}
         left = [read_report(slot) for slot in self._slots]
         kinds = tuple(each["raised"].partition(":")[0] for each in left)
-        result.content = content
+        result.content, result.files = content, files
+        same = content == plan.final[: self._size] and files == {**plan.shape.files(plan.final)}
         result.reports = [(kind, text) for each in left for kind, text in each["seen"]]
         expected = tuple(text.partition(":")[0] for text in plan.raised)
         if plan.stuck:
-            return content == plan.final
+            return same
         seen = all(each["digest"] == digest(own) for each, own in zip(left, plan.reports, strict=True))
-        return content == plan.final and seen and kinds == expected
+        return same and seen and kinds == expected
 
 
 def check_mapped(shape: Shape) -> None:
@@ -288,7 +297,7 @@ def _left(world: World, result: Result, end: End) -> End:
     if not result.content:
         return end
     try:
-        damage = damage_of(world.shape, result.content, result.reports)
+        damage = damage_of(world.shape, result.content, result.reports, result.files)
         return end_of(damage, invariant_damage(world.shape, result.content))
     except ScenarioError:  # the check raises on these bytes, as it did on the model's
         return end

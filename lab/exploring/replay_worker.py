@@ -20,9 +20,12 @@ from typing import Any, NamedTuple, NoReturn
 from lab.errors import refusal
 from lab.locking import Action, Deadlock, find_lock
 from lab.memory import MAPPED
+from lab.memory.named_files import NamedFiles
+from lab.model.directory import Result
 from lab.scenario.base import exception_text
 
-from .operation import LOAD, LOCK, NAMES, Operation, SteppedBytes
+from .behaviour import met_alone
+from .operation import LOAD, LOCK, FileCall, FileLock, Operation, SteppedBytes
 from .worker import Shape, SteppedWorker
 from .world import World
 
@@ -69,19 +72,26 @@ def read_report(slot: memoryview) -> dict[str, Any]:
 
 
 class Expected(NamedTuple):
-    """One step of the model: its number in the schedule from 1, and the bytes that a load meets."""
+    """One step of the model: its number in the schedule from 1, and what a load or a call meets."""
 
     number: int
-    kind: int
+    word: str
     start: int
-    end: int
+    length: int
     write: bool
-    met: bytes
+    met: Any
     refused: bool
 
     def fits(self, operation: Operation) -> bool:
         """Return True for the same operation on the same bytes."""
-        return (operation.kind, operation.start, operation.end, operation.write) == self[1:5]
+        return (operation.word, *operation.where, operation.write) == self[1:5]
+
+    def is_met(self, result: Result) -> bool:
+        """Return True where a call had this result: the same bytes, or the same error."""
+        met: Result = self.met
+        if isinstance(result, bytes) or isinstance(met, bytes):
+            return result == met
+        return min(result, 0) == min(met, 0)
 
 
 class Turn(NamedTuple):
@@ -157,10 +167,9 @@ def _expected(world: World, worker: int, number: int) -> Expected:
     operation = world.at[worker].operation
     if operation is None:
         raise AssertionError("a schedule names only workers that have a step left")
-    start, end = operation.start, operation.end
-    met = bytes(world.content[start:end]) if operation.kind == LOAD else b""
+    met = met_alone(operation, world.load)
     refused = operation.kind == LOCK and world.waits_for(worker) is not None
-    return Expected(number, operation.kind, start, end, operation.write, met, refused)
+    return Expected(number, operation.word, *operation.where, operation.write, met, refused)
 
 
 def _ring(world: World, worker: int) -> tuple[int, ...]:
@@ -205,11 +214,12 @@ class Replayed:
         self._expected = plan.steps[index]
         self._turns = turns_of(plan, index)
         self._mapping = MAPPED.map(path, plan.shape.layout.size)
+        self._files = NamedFiles(path) if plan.shape.directory else None
         self._view = memoryview(self._mapping.buffer)
         self._lock = find_lock(plan.shape.lock)
         self._seen: list[tuple[str, str]] = []
         memory = SteppedBytes(self._mapping.buffer, plan.shape.line, self.step)
-        self._worker = SteppedWorker(plan.shape, index, memory, self._guard, self._seen)
+        self._worker = SteppedWorker(plan.shape, index, memory, self._guard, self._seen, self._files)
         self._turn = self._left = self._taken = 0
         self._ready = False
         self._early: Operation | None = None
@@ -264,10 +274,13 @@ class Replayed:
             self._report("", failed)
         self._hand_over()
 
-    def step(self, operation: Operation) -> None:
-        """Pass the turn before this access where it is used up, then compare the access with the model."""
+    def step(self, operation: Operation) -> Any:
+        """Pass the turn before this access where it is used up, then compare the access with the model.
+
+        Returns what a call returns.
+        """
         if self._left < 0:
-            return
+            return None
         if self._taken == len(self._expected) and self._index not in self._plan.stuck:
             self._diverge(f"goes on with {operation!r} where the model had it end")
         if not self._left:
@@ -279,10 +292,16 @@ class Replayed:
         self._board[self._index] = expected.number
         self._taken += 1
         if not expected.fits(operation):
-            self._diverge(f"is about to {operation!r} where the model had {NAMES[expected.kind]} {expected.start}")
-        if expected.kind == LOAD and self._view[operation.start : operation.end] != expected.met:
+            self._diverge(f"is about to {operation!r} where the model had {expected.word} {expected.start}")
+        if operation.kind == LOAD and self._view[operation.start : operation.end] != expected.met:
             met = bytes(self._view[operation.start : operation.end])
             self._diverge(f"loads {met.hex(' ')[:47]} from the file, the model has {expected.met.hex(' ')[:47]}")
+        if not self._files or not isinstance(operation, FileCall):
+            return None
+        result = self._files.perform(operation.call)
+        if not expected.is_met(result):
+            self._diverge(f"meets {result!r} in {operation.word} {operation.call.about}, the model {expected.met!r}")
+        return result
 
     def _await_turn(self, operation: Operation) -> None:
         """Wait for the turn; if ordered to wait for its lock in the kernel, do that first."""
@@ -300,9 +319,10 @@ class Replayed:
         os.write(self._pipes.writing[following], GO if following != HUB else DONE)
 
     def _guard(self, lock: Operation, unlock: Operation) -> _Hold:
-        acquire, release = self._lock.actions(
-            self._mapping.descriptor, lock.span.start, lock.span.length, write=lock.write
-        )
+        descriptor, start, length = self._mapping.descriptor, lock.span.start, lock.span.length
+        if self._files and isinstance(lock, FileLock):
+            descriptor, start, length = self._files.descriptor(lock.call.slot), 0, 0
+        acquire, release = self._lock.actions(descriptor, start, length, write=lock.write)
         return _Hold(self, lock, unlock, acquire, release)
 
     def unlock(self, lock: Operation, operation: Operation, release: Action) -> None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ctypes import Structure
+from errno import errorcode
 from typing import Any, Literal
 
 from lab.records import Step
 
 from .behaviour import Node
-from .operation import LOAD, LOCK, STORE, SYNC, UNLOCK, Operation, Value, named, value_of
+from .operation import LOAD, LOCK, STORE, FileCall, Operation, Value, value_of
 from .world import End, World
 
 WAITS, GIVES_UP = "waits", "gives up"
 """The value of a lock that is never granted, and of a request that releases a shared lock to wait (flock(2))."""
 
 Turn = Literal["same", "preempted", "free"]
-WORDS: dict[int, Literal["load", "store", "lock", "unlock", "sync"]] = {
-    LOAD: "load", STORE: "store", LOCK: "lock", UNLOCK: "unlock", SYNC: "sync",
-}  # fmt: skip
 
 
 def trace(world: World, schedule: bytes) -> tuple[list[Step], End]:
@@ -43,8 +41,8 @@ def wait_now(world: World, worker: int) -> Step:
     node = world.at[worker]
     if node.operation is None:
         raise AssertionError("who has not ended has something left to do")
-    name, length = named(world.shape.memory, node.operation.start, node.operation.end).name, node.operation.span.length
-    return Step(worker, node.round, "lock", name, WAITS, "free", node.operation.start, length)
+    name = node.operation.named(world.shape.memory).name
+    return Step(worker, node.round, "lock", name, WAITS, "free", *node.operation.where)
 
 
 def turn_of(world: World, last: int, worker: int) -> Turn:
@@ -62,8 +60,7 @@ def step_now(world: World, worker: int, turn: Turn = "same") -> Step:
         raise AssertionError("a schedule names only workers that have a step left")
     refused = operation.kind == LOCK and world.waits_for(worker) is not None
     gives_up = world.gives_up(worker)
-    met = bytes(world.content[operation.start : operation.end]) if operation.kind == LOAD else None
-    world.do(worker)
+    met = world.do(worker)
     return step_of(world.shape.memory, worker, node, met, turn, refused=refused, gives_up=gives_up)
 
 
@@ -81,14 +78,34 @@ def step_of(
     operation = node.operation
     if operation is None:
         raise AssertionError("who has ended does no step")
-    name, kind = named(memory, operation.start, operation.end)
+    name, kind = operation.named(memory)
     values: dict[int, Callable[[], Value]] = {
         LOAD: lambda: value_of(kind, met),
         STORE: lambda: value_of(kind, node.data),
         LOCK: lambda: _lock_value(operation, refused=refused, gives_up=gives_up),
     }
-    value = values.get(operation.kind, lambda: None)()
-    return Step(worker, node.round, WORDS[operation.kind], name, value, turn, operation.start, operation.span.length)
+    value = _call_value(operation, met) if isinstance(operation, FileCall) else values.get(operation.kind, _nothing)()
+    word: Any = operation.word
+    return Step(worker, node.round, word, name, value, turn, *operation.where)
+
+
+def _nothing() -> Value:
+    return None
+
+
+def _call_value(operation: FileCall, met: bytes | int) -> Value:
+    """Return what a call has read or written, or the error that it met."""
+    if isinstance(met, bytes):
+        return text_of(met)
+    if met < 0:
+        return errorcode[-met]
+    return text_of(operation.call.data) if operation.word == "write" else None
+
+
+def text_of(data: bytes) -> str:
+    """Return what a file holds as people read it: in quotes, or as hexadecimal digits where it is no text."""
+    text = data.decode("ascii", "replace")
+    return f"'{text}'" if text.isprintable() and "\ufffd" not in text else data.hex()
 
 
 def _lock_value(operation: Operation, *, refused: bool, gives_up: bool) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from ctypes import Structure
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lab.errors import CannotRunError, UsageError, error_line
+from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
 from lab.locking.registry import OWN
+from lab.memory.named_files import NamedFiles
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
+from lab.model.directory import Call, Directory, Files, Load, Result
 from lab.scenario import Found, Layout, Scenario
+from lab.scenario.files import CREATED_PER_ROUND, File, FileUser, files_of
 
-from .operation import LOCK, UNLOCK, Operation, SteppedBytes
+from .operation import LOCK, UNLOCK, FileCall, FileLock, Operation, SteppedBytes
 from .sandbox import bypass
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ class Shape:
     rounds: int
     line: int
     limit_s: float = 10.0
+    directory: Directory | None = None
+    """The directory of the scenario's files; its bytes are behind those of the memory."""
     crashes: bool = False
     """True where workers crash: then syncs are steps, and one more worker comes afterwards, for whom there is room."""
 
@@ -62,6 +67,19 @@ class Shape:
     def everybody(self) -> int:
         """Return the number of workers that the memory is laid out for."""
         return self.workers + self.crashes
+
+    @property
+    def first_files(self) -> Mapping[str, bytes | None]:
+        """Return the files that the scenario has at first."""
+        return self.directory.files if self.directory else {}
+
+    def files(self, content: bytes | bytearray) -> Mapping[str, bytes]:
+        """Return the files in these bytes of the memory and the directory."""
+        return self.files_of(lambda start, end: bytes(content[start:end]))
+
+    def files_of(self, load: Load) -> Mapping[str, bytes]:
+        """Return the files in bytes that are loaded so."""
+        return Files(self.directory, load) if self.directory else {}
 
     @property
     def size(self) -> str:
@@ -76,18 +94,30 @@ def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int, *, c
     try:
         scenario = found.kind()
         scenario.Memory = memory = scenario.layout(everybody, rounds)
-        return Shape(found, scenario, memory, Layout(memory), lock, workers, rounds, line, crashes=crashes)
-    except CannotRunError:
+        layout, files, directory = Layout(memory), files_of(scenario, everybody, rounds), None
+        if files:
+            directory = Directory(files, layout.size, everybody, everybody * (rounds + 1) * CREATED_PER_ROUND)
+        return Shape(found, scenario, memory, layout, lock, workers, rounds, line, directory=directory, crashes=crashes)
+    except (CannotRunError, ScenarioError):
         raise
     except Exception as error:
         raise UsageError(f"scenario {found.name}: cannot be laid out: {error_line(error)}") from error
 
 
-class SteppedWorker:
-    """`lab.Worker` over stepped bytes; see there for what each method guarantees."""
+class SteppedWorker(FileUser):
+    """`lab.Worker` over stepped bytes; see there for what each method guarantees.
+
+    A real process has real `files`.
+    """
 
     def __init__(
-        self, shape: Shape, index: int, memory: SteppedBytes, guard: Guard, seen: list[tuple[str, str]]
+        self,
+        shape: Shape,
+        index: int,
+        memory: SteppedBytes,
+        guard: Guard,
+        seen: list[tuple[str, str]],
+        files: NamedFiles | None = None,
     ) -> None:
         self.index = index
         self.workers = shape.everybody
@@ -95,7 +125,11 @@ class SteppedWorker:
         self.round = 0
         self.memory: Any = struct_proxy(shape.memory, memory, memory.numbers)
         self.local = SimpleNamespace()
+        self.open_files = {}
         self._layout = shape.layout
+        self._directory = shape.directory
+        self._calls: dict[Call, FileCall] = {}
+        self._files = files
         self._locked = shape.lock != "none"
         self._ranges = not OWN[shape.lock].whole_file
         self._memory = memory
@@ -110,6 +144,7 @@ class SteppedWorker:
         """Bring the worker back to before its first round."""
         self.round = 0
         self.local.__dict__.clear()
+        self.open_files.clear()
         self._random = None
 
     @property
@@ -137,6 +172,8 @@ class SteppedWorker:
             start, length = self._layout.extent(field, index, count)
             if not self._ranges:
                 start, length = 0, 0
+            elif self._directory and not length:  # what is behind the memory stands for files
+                length = self._directory.base - start
             lock, unlock = (Operation(kind, start, length, write=write) for kind in (LOCK, UNLOCK))
             made = self._holds[key] = self._guard(lock, unlock)
             return made
@@ -156,6 +193,38 @@ class SteppedWorker:
         """See `lab.Worker.sync`; where nothing crashes, it changes nothing that anybody can see."""
         if self._syncs:
             self._memory.sync(*self._layout.extent(field, index, count))
+
+    def perform_call(self, call: Call) -> Result:
+        """See `FileUser.perform_call`: it is a step."""
+        if call not in self._calls:
+            if self._directory is None:
+                raise ScenarioError(f"{call.about}: the scenario has no files; define files(self, workers, rounds)")
+            self._calls[call] = FileCall(self._directory, call, self.index)
+        return self._memory.call(self._calls[call])
+
+    def sync_file(self, call: Call) -> None:
+        """See `FileUser.sync_file`: no step where nothing crashes."""
+        if self._syncs:
+            self.call_file(call)
+
+    def close_file(self, slot: int) -> None:
+        """See `FileUser.close_file`: of a real process a file is closed."""
+        if self._files:
+            self._files.close(slot)
+
+    def lock_file(self, file: File, *, write: bool) -> AbstractContextManager[object]:
+        """See `FileUser.lock_file`; the model of a lock on whole files has one file only."""
+        if not self._locked:
+            return UNGUARDED
+        if not self._ranges:
+            raise bypass(f"locks the file {file.name}, which is simulated for locks on byte ranges only")
+        assert self._directory is not None  # noqa: S101 - a file is open
+        key = file.name, file.slot, file.number, write
+        if key not in self._holds:
+            call = Call("lock", file.name, slot=file.slot)
+            lock, unlock = (FileLock(each, self._directory, file.number, call, write=write) for each in (LOCK, UNLOCK))
+            self._holds[key] = self._guard(lock, unlock)
+        return self._holds[key]
 
     def pause(self) -> None:
         """See `lab.Worker.pause`: explore owns every step and needs no help to switch."""

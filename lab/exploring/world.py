@@ -6,7 +6,7 @@ A search asks which workers could go on (`choices`), lets one of them do its ste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from lab.scenario.base import Endless, broken_invariant, exception_text, has_inv
 
 from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from .locks import states_of
-from .operation import LOAD, LOCK, STORE, UNLOCK, Operation, named
+from .operation import CALL, LOAD, LOCK, STORE, UNLOCK, Operation
 from .sandbox import check_notes, guarded, notes
 from .worker import Shape
 
@@ -58,6 +58,7 @@ class World:
         content = bytearray(shape.layout.size)
         before = notes(shape.scenario)
         guarded("prepare", lambda: shape.scenario.prepare(shape.memory.from_buffer(content)), shape.limit_s)
+        content = content + (shape.directory.first() if shape.directory else b"")
         self.prepared = bytes(content)
         self.behaviours: list[Behaviour] = []
         for index in range(shape.workers):
@@ -133,8 +134,8 @@ class World:
             at = at.parent
         return False
 
-    def do(self, worker: int) -> None:
-        """Let a worker, one of the choices, do its step."""
+    def do(self, worker: int) -> Any:
+        """Let a worker, one of the choices, do its step; return what it met."""
         node = self.at[worker]
         operation: Any = node.operation
         kind, state = operation.kind, self.state
@@ -149,9 +150,14 @@ class World:
             if after != state and met is REFUSED:  # it releases what it holds, and requests again
                 self._back.append((node, None, state))
                 self.path.append(worker)
-                return
+                return met
         elif kind == UNLOCK:
             self.state = self.locks.release(state, worker, operation)
+        elif kind == CALL:
+            old = bytes(self.content[operation.start : operation.end])
+            met, stores, _ = operation.perform(self.load)
+            for start, data in stores:
+                self.content[start : start + len(data)] = data
         following = node.next.get(met)
         if following is None:
             following = self.behaviours[worker].learn(node, met)
@@ -164,6 +170,11 @@ class World:
         self._back.append((node, old, state))
         self.path.append(worker)
         self.at[worker] = following
+        return met
+
+    def load(self, start: int, end: int) -> bytes:
+        """Return these bytes as they are now."""
+        return bytes(self.content[start:end])
 
     def set_state(self, at: Sequence[Node], content: bytes, state: int) -> None:
         """Go to this state, however it came about; no step can be undone from there."""
@@ -274,7 +285,7 @@ class World:
 
     def _wait(self, worker: int) -> str:
         operation = self.at[worker].operation
-        wanted = named(self.shape.memory, operation.start, operation.end).name if operation else "nothing"
+        wanted = operation.named(self.shape.memory).name if operation else "nothing"
         return f"worker {worker} waits for {wanted}, which worker {self.waits_for(worker)} holds"
 
     @property
@@ -322,10 +333,17 @@ def end_of(damage: Sequence[Damage], broken: Sequence[Damage]) -> End:
     return End((*damage, *more), by_invariant=bool(broken) and not damage)
 
 
-def damage_of(shape: Shape, content: bytes | bytearray, reports: list[tuple[str, str]]) -> list[Damage]:
-    """Return what the workers saw go wrong, then what the scenario's check finds in the bytes that they left."""
+def damage_of(
+    shape: Shape, content: bytes | bytearray, reports: list[tuple[str, str]], files: Mapping[str, bytes] | None = None
+) -> list[Damage]:
+    """Return what the workers saw go wrong, then what the scenario's check finds in the bytes that they left.
+
+    Its files are those in the bytes, where no others are given.
+    """
     total = shape.workers * shape.rounds
-    outcome = Outcome(rounds=total, by_worker=[shape.rounds] * shape.workers)
+    outcome = Outcome(
+        rounds=total, by_worker=[shape.rounds] * shape.workers, files=shape.files(content) if files is None else files
+    )
     memory = shape.memory.from_buffer_copy(content)
     check = shape.scenario.check
     damage = guarded("check", lambda: listed_damage(check(memory, outcome), check), shape.limit_s)

@@ -27,10 +27,11 @@ from lab.memory.folder import Folder, status
 from lab.memory.mapped import FileBacking, SharedFile
 from lab.memory.workspace import CONTENT, NAME, show, workspace
 from lab.processes import stops_held
+from lab.racing.first_content import FirstContent
 from lab.racing.invariant import Checks
 from lab.racing.mailbox import Report, Seen
 from lab.racing.probe import Untaken, probe_within
-from lab.racing.trial import FirstContent, Gathered, check, job_of, started, trial_file
+from lab.racing.trial import Gathered, check, job_of, started, trial_file
 from lab.racing.worker import Job, Setting
 from lab.records.hosts import SEEN_S
 
@@ -110,7 +111,14 @@ class HostRace:
                 shared: Shared = SharedFile(backing, path, size)
             else:
                 (text,), shared = trial.enter_context(
-                    trial_file(backing, number, [self.folder], content.bytes, sparse=made.scenario.sparse)
+                    trial_file(
+                        backing,
+                        number,
+                        [self.folder],
+                        content.bytes,
+                        sparse=made.scenario.sparse,
+                        files=content.files,
+                    )
                 )
                 path = Path(text)
             made = replace(made, lock=trial.enter_context(prepared(made.lock, str(path))))

@@ -21,9 +21,10 @@ from lab.locking import prepared
 from lab.memory import anonymous, find_backing
 from lab.scenario import Damage, Scenario, Worker
 
+from .first_content import FirstContent
 from .invariant import Checks
 from .mailbox import Report
-from .trial import FirstContent, Gathered, Result, check, job_of, result_of, started, trial_file
+from .trial import Gathered, Result, check, job_of, result_of, started, trial_file
 from .worker import Job, Setting
 
 
@@ -88,10 +89,14 @@ def run_crash_trial(setting: Setting, number: int, folders: Sequence[Path]) -> R
     doom = Doom.drawn(f"{setting.seed}/{number}", setting.workers, setting.rounds)
     crew, last = range(setting.workers), range(setting.workers, setting.workers + 1)
     with (
-        trial_file(find_backing(setting.backing), number, folders, content.bytes, sparse=setting.scenario.sparse) as (
-            paths,
-            shared,
-        ),
+        trial_file(
+            find_backing(setting.backing),
+            number,
+            folders,
+            content.bytes,
+            sparse=setting.scenario.sparse,
+            files=content.files,
+        ) as (paths, shared),
         prepared(setting.lock, paths[0]) as lock,
     ):
         everybody = replace(everybody, lock=lock)

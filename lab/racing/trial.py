@@ -8,9 +8,8 @@ once all workers have ended.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from ctypes import Structure
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import time_ns
@@ -18,18 +17,19 @@ from typing import TYPE_CHECKING
 
 from lab.analysis.between_hosts import BetweenHosts
 from lab.analysis.holds import Exclusion, Overtaking, Row, as_held, overtaking, sweep
-from lab.errors import CannotRunError, LabError, ScenarioError
+from lab.errors import CannotRunError, LabError
 from lab.locking import nested, prepared
 from lab.memory import Backing, Shared, find_backing
 from lab.memory.folder import status
+from lab.memory.named_files import files_left, named_files
 from lab.processes import TOUCH_S, Exit, Orphan, WorkerPool, cpus_for, doing
-from lab.processes.deadlines import Limited, TooLong
 from lab.records import Failure, Recording, SampledLocks
-from lab.scenario import Damage, Layout, Outcome, Scenario
-from lab.scenario.base import broken_invariant, endless_error, exception_text, has_invariant, listed_damage
+from lab.scenario import Damage, Outcome, Scenario
+from lab.scenario.base import broken_invariant, has_invariant, listed_damage
 
 from .fault_plan import plan_of
 from .faults import shut_out
+from .first_content import FirstContent, fixed_by_its_author
 from .invariant import Checks, InvariantChecker
 from .mailbox import EVIDENCE_KEPT, Mailbox, Report, explain
 from .recorder import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
@@ -39,14 +39,23 @@ from .worker import Job, Setting, worker_of
 if TYPE_CHECKING:
     from .programs.recorded import Recorded
 
+NO_FILES: Mapping[str, bytes | None] = {}
 ADVICE = "give directories that are one and the same, seen through two mounts"
 
 
 @contextmanager
 def trial_file(
-    backing: Backing, number: int, folders: Sequence[Path], content: bytes | bytearray, *, sparse: bool
+    backing: Backing,
+    number: int,
+    folders: Sequence[Path],
+    content: bytes | bytearray,
+    *,
+    sparse: bool,
+    files: Mapping[str, bytes | None] = NO_FILES,
 ) -> Iterator[tuple[tuple[str, ...], Shared]]:
     """Share bytes with this content, yield the file's name in each folder, and remove all of it after the block.
+
+    The scenario's own `files` are made beside it.
 
     The name is new even where another trial of this number was: through a second mount an old name may lead to the
     inode that it once had. Raises CannotRunError where the file cannot be made, where a folder does not show it as it
@@ -57,6 +66,7 @@ def trial_file(
     with ExitStack() as removed:
         with doing(f"making {first}", TOUCH_S):
             shared = removed.enter_context(backing.share(first, content, sparse=sparse))
+            removed.enter_context(named_files(first, files))
             for folder in folders:
                 check_shown(folder / name, len(content) if backing.of_file else 0, first)
                 shared.open(folder / name).close()
@@ -178,7 +188,10 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     content = FirstContent.of(setting)
     backing = find_backing(setting.backing)
     with (
-        trial_file(backing, number, folders, content.bytes, sparse=setting.scenario.sparse) as (paths, shared),
+        trial_file(backing, number, folders, content.bytes, sparse=setting.scenario.sparse, files=content.files) as (
+            paths,
+            shared,
+        ),
         prepared(setting.lock, paths[0]) as lock,
     ):
         setting = replace(setting, lock=lock)
@@ -188,28 +201,6 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
         with started(setting, job, number, range(setting.workers)) as race:
             found = race(None)
         return _judged(setting, job, number, found, result_of(found, sweep(found.holds)))
-
-
-@dataclass(frozen=True, slots=True)
-class FirstContent:
-    """The struct that a scenario lays over the file of a trial, and the bytes that the file has at first."""
-
-    memory: type[Structure]
-    layout: Layout
-    bytes: bytearray
-
-    @classmethod
-    def of(cls, setting: Setting) -> FirstContent:
-        """Ask the scenario for both. Raises ScenarioError where it raises."""
-        scenario = setting.scenario
-        with fixed_by_its_author("layout", setting.time_limit_s):
-            memory = scenario.layout(setting.workers, setting.rounds)
-            scenario.Memory = memory
-            layout = Layout(memory)
-        content = bytearray(layout.size)
-        with fixed_by_its_author("prepare", setting.time_limit_s):
-            scenario.prepare(memory.from_buffer(content))
-        return cls(memory, layout, content)
 
 
 def job_of(
@@ -237,28 +228,10 @@ def job_of(
         window_ns=setting.window_ns,
         stresses=setting.stresses,
         log=log,
+        has_files=bool(content.files),
         tape=Tape(log, setting.workers, content.bytes) if setting.recorded else None,
         plan=plan_of(setting.fault, f"{setting.seed}/{number}", setting.workers, log),
     )
-
-
-@contextmanager
-def fixed_by_its_author(method: str, limit_s: float) -> Iterator[None]:
-    """Turn an exception of the scenario, in the process that forks, into a ScenarioError with its place.
-
-    The end of its time, at which the method is interrupted, becomes such an error too.
-    """
-    try:
-        with Limited(limit_s):
-            yield
-    except TooLong as error:
-        raise endless_error(method, error, limit_s) from error
-    except (LabError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        if method == "layout" and isinstance(error, OverflowError):
-            raise  # more rounds than a struct can be made for
-        raise ScenarioError(f"{method} raised {exception_text(error)}; fix the file") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,8 +407,9 @@ def check(
     """
     with doing(f"reading back {job.path}", TOUCH_S):
         memory = job.memory.from_buffer(job.shared.read_back())
+        files = files_left(job.path) if job.has_files else {}
     with fixed_by_its_author("check", limit_s):
-        outcome = Outcome(rounds=sum(done), by_worker=done, begun=begun)
+        outcome = Outcome(rounds=sum(done), by_worker=done, begun=begun, files=files)
         damage = listed_damage(scenario.check(memory, outcome), scenario.check)
     if has_invariant(type(scenario)):
         with fixed_by_its_author("invariant", limit_s):

@@ -29,6 +29,7 @@ from lab.scenario.base import Bytes
 
 from .fault_plan import AtGrant, Plan
 from .faults import Fault
+from .files import RaceFiles
 from .mailbox import Mailbox, Report, Reports, report_of
 from .perturb import AfterWay, HalvedStores, Pause, PausedStores, insisting, spin, yielding
 from .recorder import (
@@ -130,6 +131,7 @@ class Job:
     within: Callable[[int, memoryview, Held], Held] | None = None
     stop: memoryview | None = None
     doom: Doom | None = None
+    has_files: bool = False
 
     @property
     def path(self) -> str:
@@ -145,7 +147,7 @@ class Job:
         return spin(self.window_ns) if self.window_ns else None
 
 
-class RaceWorker:
+class RaceWorker(RaceFiles):
     """`lab.Worker` for a real process; see there for what each method guarantees."""
 
     __slots__ = (
@@ -193,6 +195,7 @@ class RaceWorker:
         self._twin: RaceWorker | None = None
         self._child: Child | None = None
         self._children = 0
+        self._begin_files(self.path if job.has_files else "", job.lock, self._pause)
         self._open()
 
     def _open(self) -> None:

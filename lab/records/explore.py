@@ -14,8 +14,10 @@ Verdict = Literal["broken", "holds", "unknown"]
 class Step:
     """One step of a schedule: what the worker did, where, and what it loaded or stored.
 
-    `operation` is "load", "store", "lock", "unlock" or "sync"; also "killed", the end of the worker, and "power", the
-    end of all (`worker` is -1), whose value says what is old on the disk. `value` is a number or bytes in hexadecimal,
+    `operation` is "load", "store", "lock", "unlock" or "sync"; for a call on a file or on names "create", "open",
+    "read", "write", "rename" or "unlink", whose value is what was read or written, or the error that it met; also
+    "killed", the end of the worker, and "power", the end of all (`worker` is -1), whose value says what is old on the
+    disk. `value` is a number or bytes in hexadecimal,
     and for a lock "exclusive", "shared", "EDEADLK" (refused), "gives up" (a shared flock, to wait for it as an
     exclusive one) or "waits" (for ever, after the last step). `turn` says how the worker came to its turn:
     "same" (it had it), "preempted" (the one before could have gone on), "free" (the one before waited, had finished, or
@@ -25,7 +27,11 @@ class Step:
 
     worker: int
     round: int
-    operation: Literal["load", "store", "lock", "unlock", "sync", "killed", "power"]
+    operation: Literal[
+        "load", "store", "lock", "unlock", "sync",
+        "create", "open", "read", "write", "rename", "unlink",
+        "killed", "power",
+    ]  # fmt: skip
     field: str
     value: int | float | str | None
     turn: Literal["same", "preempted", "free"]

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from ctypes import Structure, c_ubyte, sizeof
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import index
 from reprlib import repr as shortened
@@ -22,6 +22,8 @@ from lab.memory import find_backing
 
 if TYPE_CHECKING:
     from random import Random
+
+    from .files import File
 
 
 class Bytes(Protocol):
@@ -90,6 +92,24 @@ class Worker(Protocol):
         OSError where the disk refuses.
         """
 
+    def create(self, name: str, *, exclusive: bool = False) -> File:
+        """Make and open a file of the scenario's `files` (open(2), O_CREAT); one that is there is emptied (O_TRUNC).
+
+        An `exclusive` one must not be there yet (O_EXCL). Raises OSError, FileExistsError where it is.
+        """
+
+    def open(self, name: str) -> File:
+        """Open a file. Raises OSError, FileNotFoundError where there is none of that name."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file a new name, in place of the file that has it (rename(2)). Raises OSError."""
+
+    def unlink(self, name: str) -> None:
+        """Remove a name; the file lives on while it is open (unlink(2)). Raises OSError."""
+
+    def sync_directory(self) -> None:
+        """Wait until all names are on the disk (fsync(2) of the directory)."""
+
     def pause(self) -> None:
         """Yield the processor once, as I/O or a page fault would (sched_yield(2))."""
 
@@ -151,6 +171,8 @@ class Outcome:
     rounds: int
     by_worker: Sequence[int]
     begun: Sequence[int] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What each file of the scenario's directory holds; a name that leads to none is not there."""
 
     def __post_init__(self) -> None:
         if not self.begun:
@@ -225,6 +247,13 @@ class Scenario:
         """Return the struct laid over the file for this many workers and rounds each."""
         memory: type[Structure] = self.Memory
         return memory
+
+    def files(self, workers: int, rounds: int) -> Mapping[str, bytes | None]:
+        """Return the files of the scenario's own directory by their names, each with what it holds at first.
+
+        None stands for a name that a worker may make. Only these names can be used, by `w.create` and `w.open`.
+        """
+        return {}
 
     def prepare(self, memory: Any) -> None:
         """Write the first content of the file, which starts as zeros. Runs once a trial, before the workers."""

@@ -97,6 +97,7 @@ ATTRIBUTES = (
     Attribute("check", "a function check(self, memory, outcome)", callable),
     Attribute("invariant", "a function invariant(self, memory)", callable),
     Attribute("layout", "a function layout(self, workers, rounds)", callable),
+    Attribute("files", "a function files(self, workers, rounds)", callable),
     Attribute("prepare", "a function prepare(self, memory)", callable),
     Attribute("start", "a function start(self, w)", callable),
     Attribute("expected", "a function expected(self, lock, backing)", callable),

@@ -206,6 +206,12 @@ BUGS = {
     "durable_log:not_synced": ("", "not durable"),
     "durable_log:end_first": ("half an update", "half an update"),
     "durable_log:skips": ("half an update", "half an update"),
+    "saved_by_rename:renamed_unsynced": ("", "out of order"),
+    "saved_by_rename:name_not_synced": ("", "not durable"),
+    "saved_by_rename:in_place": ("half an update", "half an update"),
+    "saved_by_rename:leftover_reused": ("", "out of order"),
+    "saved_by_rename:one_name_beside": ("without a crash", "without a crash"),
+    "saved_by_rename:locks_the_saved": ("without a crash", "without a crash"),
 }
 """How each bug breaks by a kill, and by a power failure."""
 
@@ -230,6 +236,7 @@ def test_each_bug_of_the_gallery_breaks_as_it_says(name: str, kind: Kind) -> Non
 
 STATES = {
     "undo_journal": (1560, 325), "redo_log": (1642, 343), "two_headers": (1335, 289), "durable_log": (1119, 229),
+    "saved_by_rename": (1377, 181),
 }  # fmt: skip
 """The states of two workers with two rounds: with up to two kills, and until the power fails."""
 

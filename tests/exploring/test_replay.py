@@ -18,7 +18,6 @@ import pytest
 
 from lab import Deadlock
 from lab.exploring import replay_worker
-from lab.exploring.operation import LOAD, LOCK, STORE, UNLOCK
 from lab.exploring.replay import Result, replay
 from lab.exploring.replay_worker import HUB, Turn, plan_of, turns_of
 from lab.exploring.search import Bounded
@@ -47,8 +46,8 @@ def test_a_plan_has_the_turns_the_steps_with_what_they_meet_and_the_bytes_before
     assert (bytes(made.path), bytes(made.content)) == (b"", bytes(8))
     assert plan.turns == (Turn(0, 1, ()), Turn(1, 2, ()), Turn(0, 1, ()))
     first, second = plan.steps
-    assert [(step.number, step.kind, step.met) for step in first] == [(1, LOAD, bytes(8)), (4, STORE, b"")]
-    assert [(step.number, step.kind, step.met) for step in second] == [(2, LOAD, bytes(8)), (3, STORE, b"")]
+    assert [(step.number, step.word, step.met) for step in first] == [(1, "load", bytes(8)), (4, "store", None)]
+    assert [(step.number, step.word, step.met) for step in second] == [(2, "load", bytes(8)), (3, "store", None)]
     assert (plan.prepared, plan.final) == (bytes(8), (1).to_bytes(8, "little"))
     assert (plan.stuck, plan.raised, plan.reports) == ((), ("", ""), ((), ()))
     assert turns_of(plan, 0) == [(1, 1), (1, HUB)]  # each hands over to who is next, in the end to the parent
@@ -57,7 +56,7 @@ def test_a_plan_has_the_turns_the_steps_with_what_they_meet_and_the_bytes_before
 
 def test_locks_and_unlocks_are_steps_of_a_plan() -> None:
     plan = plan_of(world("counter", "fcntl"), bytes([0, 0, 0, 0, 1, 1, 1, 1]))
-    assert [step.kind for step in plan.steps[1]] == [LOCK, LOAD, STORE, UNLOCK]
+    assert [step.word for step in plan.steps[1]] == ["lock", "load", "store", "unlock"]
     assert plan.turns == (Turn(0, 4, ()), Turn(1, 4, ()))
 
 
@@ -76,7 +75,7 @@ def test_who_gives_up_a_shared_flock_is_sent_into_the_kernel_and_has_no_step_for
     made = world(upgrade(), "flock")
     plan = plan_of(made, bytes([0, 0, 1, 1, 0, 1, 1, 1, 1, 0, 0, 0, 0]))
     assert plan.turns == (Turn(0, 2, ()), Turn(1, 2, ()), Turn(1, 4, (0,)), Turn(0, 4, ()))
-    assert [step.kind for step in plan.steps[0]] == [LOCK, LOAD, LOCK, STORE, UNLOCK, UNLOCK]
+    assert [step.word for step in plan.steps[0]] == ["lock", "load", "lock", "store", "unlock", "unlock"]
     assert (plan.stuck, plan.last) == ((), ())
 
 

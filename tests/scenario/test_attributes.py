@@ -41,6 +41,7 @@ WRONG = {
     "check": NO_FUNCTION,
     "invariant": NO_FUNCTION,
     "layout": NO_FUNCTION,
+    "files": NO_FUNCTION,
     "prepare": NO_FUNCTION,
     "start": NO_FUNCTION,
     "expected": NO_FUNCTION,

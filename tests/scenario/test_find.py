@@ -13,7 +13,7 @@ from tests.helpers import ROOT, in_fresh_process
 
 NOBODY = 65534
 
-CRASHES = ["undo_journal", "redo_log", "two_headers", "durable_log"]
+CRASHES = ["undo_journal", "redo_log", "two_headers", "durable_log", "saved_by_rename"]
 FILES = sorted(path.stem for path in (ROOT / "scenarios").glob("*.py"))
 CLASSES = {name: find_scenarios([name])[0].kind for name in FILES}
 IN_ORDER = sorted(FILES, key=lambda name: CLASSES[name].order)

@@ -84,7 +84,7 @@ class Judge:
 
     def try_check(self, image: Image, rounds: Rounds) -> None:
         """Let the check judge a file that no crash has touched; raises ScenarioError where the check is at fault."""
-        self._call_check(self._memory(image.content), Outcome(sum(rounds.finished), rounds.finished, rounds.begun))
+        self._call_check(image.content, NO_VERSIONS, rounds.finished, rounds.begun)
 
     def reported(self, seen: Sequence[tuple[str, str]]) -> list[Damage]:
         """Return what workers reported as damage."""
@@ -114,14 +114,16 @@ class Judge:
         """Return nothing where the check holds for some choice of the begun rounds; else what is wrong for the last."""
         damage: list[Damage] = []
         for choice in product(*map(range, rounds.finished, (begun + 1 for begun in rounds.begun))):
-            damage = self._checked(content, still_open, Outcome(sum(choice), choice, rounds.begun))
+            damage = self._checked(content, still_open, choice, rounds.begun)
             if not damage:
                 return []
         return damage
 
-    def _checked(self, content: bytes, still_open: Versions, outcome: Outcome) -> list[Damage]:
+    def _checked(
+        self, content: bytes, still_open: Versions, rounds: Sequence[int], begun: Sequence[int]
+    ) -> list[Damage]:
         try:
-            return self._call_check(self._memory(content, still_open), outcome)
+            return self._call_check(content, still_open, rounds, begun)
         except Endless:
             raise
         except ScenarioError as error:
@@ -130,13 +132,28 @@ class Judge:
             text = str(error).removesuffix("; fix the file").removeprefix("check raised ")
             return [Damage("check raised", 1, self._total, [text])]
 
-    def _call_check(self, memory: Any, outcome: Outcome) -> list[Damage]:
+    def _call_check(
+        self, content: bytes, still_open: Versions, rounds: Sequence[int], begun: Sequence[int]
+    ) -> list[Damage]:
         scenario, limit_s = self._shape.scenario, self._shape.limit_s
+
+        def load(start: int, end: int) -> bytes:
+            self._see_decided(still_open, start, end)
+            return content[start:end]
+
+        memory = self._memory(content, still_open)
+        outcome = Outcome(sum(rounds), rounds, begun, self._shape.files_of(load))
         check = scenario.check
         found: list[Damage] = guarded("check", lambda: listed_damage(check(memory, outcome), check), limit_s)
         if self._has_invariant:
             found = found + guarded("invariant", lambda: broken_invariant(scenario, memory), limit_s)
         return [each for each in found if each.count]
+
+    def _see_decided(self, still_open: Versions, start: int, end: int) -> None:
+        """Raise Undecided where one of these bytes is in a unit that is open."""
+        unit = self._disk.touched(still_open, start, end) if still_open else None
+        if unit is not None:
+            raise Undecided(unit)
 
     def _memory(self, content: bytes, still_open: Versions = NO_VERSIONS) -> Any:
         """Return the memory for the check; while units are open it is one that notices when they are read."""
@@ -144,9 +161,7 @@ class Judge:
             return self._shape.memory.from_buffer_copy(content)
 
         def look(operation: Operation) -> None:
-            unit = self._disk.touched(still_open, operation.start, operation.end)
-            if unit is not None:
-                raise Undecided(unit)
+            self._see_decided(still_open, operation.start, operation.end)
 
         place = SteppedBytes(bytearray(content), WHOLE, look)
         return struct_proxy(self._shape.memory, place, place.numbers)

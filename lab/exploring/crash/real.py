@@ -25,9 +25,10 @@ from lab.model.disk import PAGE
 from lab.processes.guarded import Send, run_guarded
 from lab.records import OnDisk
 
+from .left import unit_name
 from .script import Event, Script
+from .search import disk_of
 from .stage import Diverged, Model, Stage
-from .story import unit_name
 
 PATIENCE_S = 60.0
 """The time, in seconds, after which a filesystem that has shown nothing is given up; mkfs(8) takes some of it."""
@@ -97,7 +98,7 @@ class RealStage(Stage):
         page = slice(unit * PAGE, (unit + 1) * PAGE)
         known = [step for step, each in enumerate(self.model.contents[:number]) if each[page] == left[page]]
         found = f"as after step {known[-1]}" if known else "as after no step"
-        name = unit_name(self.model.world.shape, PAGE, unit)
+        name = unit_name(self.model.world.shape, disk_of(self.model.world.shape, PAGE), unit)
         raise Diverged(f"the power failure at step {number} left {name} {found}, the model has it otherwise")
 
     def _open(self) -> None:

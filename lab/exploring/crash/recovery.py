@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from lab.exploring.behaviour import GRANTED, Behaviour, Node
-from lab.exploring.operation import LOAD, LOCK, STORE, SYNC, Operation
+from lab.exploring.behaviour import Behaviour, Node, met_alone
+from lab.exploring.operation import change_of
 from lab.exploring.world import World
+from lab.model.directory import Load
 from lab.model.disk import NO_VERSIONS, Disk, Versions
 
 from .judge import Found, Image
@@ -136,6 +137,14 @@ class _Walk:
         return _Walk(content, still_open, versions, self.node, found, self.crashes, self.steps)
 
 
+class _Branches(BaseException):
+    """What the worker loads may be one or another: the walks to go on with."""
+
+    def __init__(self, walks: list[_Walk]) -> None:
+        super().__init__(walks)
+        self.walks = walks
+
+
 class Recoveries:
     """All that may come of an image; each is worked out once."""
 
@@ -175,70 +184,84 @@ class Recoveries:
         """Go on to the end, or up to a load of bytes that may be one or another: return a walk for each of these."""
         behaviour = self._behaviours[again]
         while (operation := walk.node.operation) is not None and walk.steps < LONGEST:
-            if walk.open and operation.kind == LOAD and (branches := self._laid_out(walk, operation)):
-                return branches
-            node, before = walk.node, walk.on_the_disk() if operation.kind == STORE else NO_VERSIONS
-            met = {LOAD: bytes(walk.content[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
-            walk.node, walk.steps = node.next.get(met) or behaviour.learn(node, met), walk.steps + 1
-            if operation.kind == STORE:
-                self._store(walk, operation, node.data)
-            elif operation.kind == SYNC:
-                self._sync(walk, operation)
+            node = walk.node
+            try:
+                met = met_alone(operation, self._loads(walk))
+                walk.node = node.next.get(met) or behaviour.learn(node, met)
+                stores, syncs = change_of(operation, node.data, self._loads(walk))
+            except _Branches as several:
+                return several.walks
+            walk.steps += 1
+            before = walk.on_the_disk() if stores else NO_VERSIONS
+            for start, data in stores:
+                self._store(walk, start, data)
+            for start, end in syncs:
+                self._sync(walk, start, end)
             more = rounds_of(walk.node, again)[0] > rounds_of(node, again)[0]
-            if operation.kind == STORE or more:
+            if stores or more:
                 walk.crashes += self._crashes_of(walk, again, None if more else before)
         return []
 
-    def _laid_out(self, walk: _Walk, operation: Operation) -> list[_Walk]:
-        """Lay out the bytes of a load where all choices agree on them; else return a walk for each that they may be."""
-        for number in self._touched(walk.open, operation):
-            start, place = self._place(number, operation)
+    def _loads(self, walk: _Walk) -> Load:
+        """Return what loads bytes for the walk; it raises _Branches where they may be one or another."""
+
+        def load(start: int, end: int) -> bytes:
+            if walk.open:
+                self._lay_out(walk, start, end)
+            return bytes(walk.content[start:end])
+
+        return load
+
+    def _lay_out(self, walk: _Walk, start: int, end: int) -> None:
+        """Lay out the bytes of a load where all choices agree on them; else raise _Branches."""
+        for number in self._touched(walk.open, start, end):
+            first, place = self._place(number, start, end)
             kinds: dict[bytes, dict[bytes, Choice]] = {}
             for origin, choice in walk.open[number].items():
                 kinds.setdefault(choice.present[place], {})[origin] = choice
             if len(kinds) > 1:
-                return [walk.with_choices(self._disk, number, choices) for choices in kinds.values()]
+                raise _Branches([walk.with_choices(self._disk, number, choices) for choices in kinds.values()])
             (met,) = kinds
-            walk.content[start : start + len(met)] = met
-        return []
+            walk.content[first : first + len(met)] = met
 
-    def _store(self, walk: _Walk, operation: Operation, data: bytes) -> None:
+    def _store(self, walk: _Walk, begin: int, data: bytes) -> None:
+        end = begin + len(data)
         if self._kind == "kill":  # what is stored stays: the disk does not matter
-            walk.content[operation.start : operation.end] = data
+            walk.content[begin:end] = data
             return
         old = bytes(walk.content)
-        walk.content[operation.start : operation.end] = data
-        touched = self._touched(walk.open, operation)
+        walk.content[begin:end] = data
+        touched = self._touched(walk.open, begin, end)
         for number in touched:
-            start, place = self._place(number, operation)
-            part = data[start - operation.start :][: place.stop - place.start]
+            start, place = self._place(number, begin, end)
+            part = data[start - begin :][: place.stop - place.start]
             walk.open[number] = {
                 origin: Choice(new := present[: place.start] + part + present[place.stop :], on_disk | {new})
                 for origin, (present, on_disk) in walk.open[number].items()
             }
-        versions = self._disk.stored(walk.versions, old, walk.content, operation.start, operation.end)
+        versions = self._disk.stored(walk.versions, old, walk.content, begin, end)
         walk.versions = {number: each for number, each in versions.items() if number not in touched}
 
-    def _sync(self, walk: _Walk, operation: Operation) -> None:
-        walk.versions = self._disk.synced(walk.versions, operation.start, operation.end)
-        kept = self._disk.synced({number: frozenset() for number in walk.open}, operation.start, operation.end)
+    def _sync(self, walk: _Walk, start: int, end: int) -> None:
+        walk.versions = self._disk.synced(walk.versions, start, end)
+        kept = self._disk.synced({number: frozenset() for number in walk.open}, start, end)
         for number in walk.open.keys() - kept.keys():
             walk.open[number] = {
                 origin: Choice(each.present, frozenset((each.present,))) for origin, each in walk.open[number].items()
             }
 
-    def _touched(self, units: Mapping[int, object], operation: Operation) -> list[int]:
-        return [each for each in self._disk.units(operation.start, operation.end) if each in units]
+    def _touched(self, units: Mapping[int, object], start: int, end: int) -> list[int]:
+        return [each for each in self._disk.units(start, end) if each in units] if units else []
 
-    def _place(self, number: int, operation: Operation) -> tuple[int, slice]:
-        """Return the first byte of the operation in this unit, and its place within the unit."""
-        first = number * self._disk.unit
-        start, end = max(operation.start, first), min(operation.end, first + self._disk.unit)
-        return start, slice(start - first, end - first)
+    def _place(self, number: int, start: int, end: int) -> tuple[int, slice]:
+        """Return the first of these bytes that is in this unit, and their place within the unit."""
+        place = self._disk.place(number)
+        start, end = max(start, place.start), min(end, place.stop)
+        return start, slice(start - place.start, end - place.start)
 
     def _crashes_of(self, walk: _Walk, again: int, before: Versions | None) -> tuple[Crash, ...]:
         """Return what a crash leaves at this moment, without what it left `before`; one at most."""
-        content, left = bytes(walk.content), None
+        content, left = self._disk.failed(bytes(walk.content)), None
         if self._kind == "kill":
             left = Image(content)
         elif before is None:

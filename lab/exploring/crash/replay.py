@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lab.errors import UsageError
 from lab.exploring.replay import check_mapped
 from lab.exploring.simplify import world_of
 from lab.exploring.token import scenario_of
@@ -18,6 +19,7 @@ from lab.exploring.worker import shape_of
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locking import RECORDER
 from lab.memory import new_file, workspace
+from lab.memory.named_files import named_files
 from lab.memory.workspace import check_parent
 from lab.processes import Terminated, stop_on_sigterm
 from lab.records import OnDisk, Replay, ReplayOptions
@@ -39,6 +41,11 @@ def reproduce(options: ReplayOptions, found: Found | None = None) -> Replay:
     script = read(options.token)
     model = _modelled(script, found or scenario_of(script))
     check_mapped(model.world.shape)
+    if options.real and model.world.shape.directory:
+        raise UsageError(
+            f"--real: scenario {model.world.shape.found.name} uses files by their names, and only the mapped file is "
+            "made on a real filesystem; replay it without --real"
+        )
     kinds = check_real(script, options.real) if options.real else []
     check_parent(Path(options.directory))
     begun, interrupted = RunStart(), False
@@ -87,15 +94,22 @@ def _divergences(done: Sequence[OnDisk]) -> list[str]:
 
 def _perform_in(directory: Path, model: Model, options: ReplayOptions, keep: Keep) -> None:
     """Perform it on a file in the directory, of which a power failure is made by hand."""
-    with workspace(directory) as folder, new_file(folder / "replayed", model.world.prepared, sparse=False):
+    shape = model.world.shape
+    content = model.world.prepared[: shape.layout.size]
+    with (
+        workspace(directory) as folder,
+        new_file(folder / "replayed", content, sparse=False),
+        named_files(folder / "replayed", shape.first_files),
+    ):
         done = OnDisk("", 0, 0, "", 0)
         for times in range(1, options.times + 1):
             try:
-                left = Stage(model, folder / "replayed", options.time_limit_s).perform()
+                stage = Stage(model, folder / "replayed", options.time_limit_s)
+                fits = stage.fits(stage.perform())
             except Diverged as error:
                 keep(replace(done, times=times, divergence=str(error)))
                 return
-            done = replace(done, times=times, reproduced=done.reproduced + (left == model.content))
+            done = replace(done, times=times, reproduced=done.reproduced + fits)
             keep(done)
 
 

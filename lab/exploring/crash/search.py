@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lab.exploring.behaviour import Node
-from lab.exploring.operation import STORE, SYNC
+from lab.exploring.operation import change_of
+from lab.exploring.worker import Shape
 from lab.exploring.world import World
 from lab.model.disk import NO_VERSIONS, PAGE, Disk, Versions, how_many
 from lab.scenario import Damage
@@ -126,7 +127,7 @@ class Search:
     def __post_init__(self) -> None:
         shape, world = self.world.shape, self.world
         world.in_between = False
-        self.disk = Disk(self.unit, shape.layout.size, self.page)
+        self.disk = disk_of(shape, self.unit, self.page)
         self.judge = Judge(shape, self.disk)
         self.recoveries = Recoveries(world, self.disk, self.kind, self.again)
         self._late = False
@@ -227,20 +228,22 @@ class Search:
         world.set_state(state.at, state.content, state.locks)
         world.do(worker)
         content, versions = state.content, state.versions
-        if operation.kind == STORE:
+        change = change_of(operation, state.at[worker].data, lambda start, end: state.content[start:end])
+        if change.stores:
             content = bytes(world.content)
-            if self.kind == "power":
-                versions = self.disk.stored(versions, state.content, content, operation.start, operation.end)
-        elif operation.kind == SYNC and self.kind == "power":
-            versions = self.disk.synced(versions, operation.start, operation.end)
+        if self.kind == "power":
+            for start, data in change.stores:
+                versions = self.disk.stored(versions, state.content, content, start, start + len(data))
+            for start, end in change.syncs:
+                versions = self.disk.synced(versions, start, end)
         return State(tuple(world.at), content, world.state, versions, state, worker)
 
     def _crash(self, before: State, state: State, recoveries: list[Recovery]) -> None:
         """Add the files that a power failure may leave after this step and not already before it."""
-        rounds = self._rounds(state)
-        image = new_on_the_disk(self.disk, state.content, before.versions, state.versions, NO_VERSIONS)
+        rounds, content = self._rounds(state), self.disk.failed(state.content)
+        image = new_on_the_disk(self.disk, content, before.versions, state.versions, NO_VERSIONS)
         if rounds.finished != self._rounds(before).finished:
-            image = Image.of(self.disk, state.content, state.versions)
+            image = Image.of(self.disk, content, state.versions)
         elif image is None:
             return
         recoveries.append(Recovery(image, rounds, self.again, 1, state))
@@ -298,6 +301,14 @@ class Search:
         if not count % LOOK_EVERY and time.monotonic() > self.deadline:
             self._late = True
         return self._late
+
+
+def disk_of(shape: Shape, unit: int, page: int = PAGE) -> Disk:
+    """Return the disk that the shape's memory and files are on."""
+    directory = shape.directory
+    if not directory:
+        return Disk(unit, shape.layout.size, page)
+    return Disk(unit, shape.layout.size, page, directory.parts(unit or PAGE), directory.volatile)
 
 
 def _key(versions: Versions) -> frozenset[tuple[int, frozenset[bytes]]]:

@@ -14,11 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
 from lab.errors import UsageError
-from lab.exploring.operation import NAMES, SYNC, Operation, SteppedBytes
+from lab.exploring.operation import SYNC, FileCall, FileLock, Operation, SteppedBytes
 from lab.exploring.token import AGAIN
 from lab.exploring.trace import step_now, step_of, turn_of
 from lab.exploring.worker import Shape, SteppedWorker
@@ -26,16 +27,20 @@ from lab.exploring.world import World
 from lab.host.disks import single_pages
 from lab.locking import Action, find_lock
 from lab.memory import MAPPED
-from lab.model.disk import Disk
+from lab.memory.named_files import NamedFile, NamedFiles, files_left, fill
 from lab.processes.actor import SteppedProcess
 from lab.processes.rpc import Gone
 from lab.records import Damage, Step
 
 from .judge import Image, Judge, Rounds
+from .left import Old, what_is_old
 from .recovery import AGAIN as AGAIN_ROUNDS
 from .recovery import LONGEST, Dead, Recoveries, rounds_of
 from .script import Event, Script, mark
-from .story import unit_name, what_is_old
+from .search import disk_of
+
+Operations = list[list[str | int]]
+"""Steps that were done: their words, first bytes and lengths."""
 
 
 @dataclass
@@ -50,7 +55,7 @@ class Model:
     def __post_init__(self) -> None:
         shape = self.world.shape
         self.world.in_between = False
-        self._disk = Disk(self.script.unit, shape.layout.size)
+        self._disk = disk_of(shape, self.script.unit)
         self._recoveries = Recoveries(self.world, self._disk, "kill", AGAIN_ROUNDS)
         self.content = self.world.initial
         self.contents = [self.content]
@@ -92,13 +97,13 @@ class Model:
         )
 
     def _fail(self, event: Event) -> None:
+        before = self.content = self._disk.failed(self.content)
         for unit, number in event.old:
-            place = slice(unit * self._disk.unit, (unit + 1) * self._disk.unit)
-            if number >= len(self.contents) or place.start >= len(self.content):
+            if number >= len(self.contents) or unit >= self._disk.count:
                 raise self._unfit(f"there is no unit {unit} as after step {number}")
-            self.content = self._disk.put(self.content, unit, self.contents[number][place])
-        old = [(unit_name(self.world.shape, self._disk.unit, unit), number) for unit, number in event.old]
-        self._add(Step(-1, 0, "power", "", what_is_old(old), "free", 0, 0), self.content)
+            self.content = self._disk.put(self.content, unit, self.contents[number][self._disk.place(unit)])
+        what = what_is_old(self.world.shape, self._disk, [Old(*each) for each in event.old], self.content, before)
+        self._add(Step(-1, 0, "power", "", what, "free", 0, 0), self.content)
 
     def _recover(self, event: Event) -> None:
         shape, behaviour = self.world.shape, self._recoveries.behaviour(min(event.worker, AGAIN_ROUNDS))
@@ -136,36 +141,38 @@ class Stepper:
         self._mapping = MAPPED.map(path, shape.layout.size)
         single_pages(self._mapping.descriptor)
         self._mapping.buffer.madvise(mmap.MADV_RANDOM)  # no page is read ahead into a larger folio
+        self._files = NamedFiles(path) if shape.directory else None
         self._lock = find_lock(shape.lock)
         self._again = again
         memory = SteppedBytes(self._mapping.buffer, shape.line, self.step)
-        self._worker = SteppedWorker(shape, index, memory, self._guard, [])
+        self._worker = SteppedWorker(shape, index, memory, self._guard, [], self._files)
         self._left = 0
         self._counts = again is not None
-        self._done: list[list[int]] = []
+        self._done: Operations = []
         if again is None:
             shape.scenario.start(self._worker)  # type: ignore[arg-type]
         self._counts = True
         self._hub = getcurrent()
         self._run = greenlet(self._life)
 
-    def perform(self, steps: int) -> list[list[int]]:
-        """Do so many steps; return the operations: kind, start and length."""
+    def perform(self, steps: int) -> Operations:
+        """Do so many steps; return the operations: their words, first bytes and lengths."""
         self._left, self._done = steps, []
         if steps and not self._run.dead:
             self._run.switch()
         return self._done
 
-    def step(self, operation: Operation) -> None:
-        """Stand still before this step, once all that were asked for are done."""
+    def step(self, operation: Operation) -> Any:
+        """Stand still before this step, once all that were asked for are done; return what a call returns."""
         if not self._counts:
-            return
+            return None
         if not self._left:
             self._hub.switch()
         self._left -= 1
-        self._done.append([operation.kind, operation.start, operation.span.length])
+        self._done.append([operation.word, *operation.where])
         if operation.kind == SYNC:
             self._mapping.sync(operation.start, operation.span.length)
+        return self._files.perform(operation.call) if self._files and isinstance(operation, FileCall) else None
 
     def _life(self) -> None:
         worker, scenario = self._worker, self._shape.scenario
@@ -177,9 +184,10 @@ class Stepper:
             scenario.work(worker)  # type: ignore[arg-type]
 
     def _guard(self, lock: Operation, unlock: Operation) -> _Held:
-        acquire, release = self._lock.actions(
-            self._mapping.descriptor, lock.span.start, lock.span.length, write=lock.write
-        )
+        descriptor, start, length = self._mapping.descriptor, lock.span.start, lock.span.length
+        if self._files and isinstance(lock, FileLock):
+            descriptor, start, length = self._files.descriptor(lock.call.slot), 0, 0
+        acquire, release = self._lock.actions(descriptor, start, length, write=lock.write)
         return _Held(self, lock, unlock, acquire, release)
 
 
@@ -241,7 +249,7 @@ class Stage:
         mapping = MAPPED.map(self.path, self.model.world.shape.layout.size)
         ended.callback(mapping.close)
         self._buffer = mapping.buffer
-        self._buffer[:] = self.model.world.prepared
+        self._put(self.model.world.prepared)
 
     def started(self) -> None:
         """All workers stand before their first step."""
@@ -252,16 +260,30 @@ class Stage:
     def fail(self, event: Event, number: int) -> None:
         """Let the power fail, after so many steps, this one among them."""
         self.end_all()
-        self._buffer[:] = self.model.contents[number]  # the units that are old on the disk
+        self._put(self.model.contents[number])  # the units that are old on the disk
 
     def left(self) -> bytes:
         """Return what is left of the file."""
         return bytes(self._buffer)
 
+    def fits(self, left: bytes) -> bool:
+        """Return True where that, and the files of the directory, are as the model has them."""
+        shape, content = self.model.world.shape, self.model.content
+        files = files_left(self.path) if shape.directory else {}
+        return left == content[: shape.layout.size] and files == {**shape.files(content)}
+
+    def _put(self, content: bytes) -> None:
+        """Make the file, and the files of the directory, as they are in these bytes."""
+        shape = self.model.world.shape
+        self._buffer[:] = content[: shape.layout.size]
+        if shape.directory:
+            named = shape.directory.named_files(lambda start, end: content[start:end])
+            fill(self.path, {name: NamedFile(*each) for name, each in named.items()})
+
     def _process(self, ended: ExitStack, index: int, again: int | None) -> SteppedProcess:
         made: list[Stepper] = []
 
-        def perform(steps: int) -> list[list[int]]:
+        def perform(steps: int) -> Operations:
             if not made:
                 made.append(Stepper(self.model.world.shape, index, self.path, again))
             return made[0].perform(steps)
@@ -275,24 +297,22 @@ class Stage:
             self.end_all()
             worker = self.model.world.shape.workers
             self._processes[worker] = self._process(ended, worker, event.worker)
-        done: list[list[int]] = []
+        done: Operations = []
         for number in range(first + 1, first + event.steps + 1):
             if number in self.stops or number == first + event.steps:
                 done += self._asked(self._processes[worker], number - first - len(done))
                 self.stopped(self.stops.get(number, ()))
         expected = self.model.steps[first : first + event.steps]
         for number, (step, each) in enumerate(zip(expected, done, strict=False), first + 1):
-            if [step.operation, step.start, step.length] != [NAMES[each[0]], *each[1:]]:
-                raise Diverged(
-                    f"at step {number} it does {NAMES[each[0]]} {each[1]} where the model has {step.operation}"
-                )
+            if [step.operation, step.start, step.length] != each:
+                raise Diverged(f"at step {number} it does {each[0]} {each[1]} where the model has {step.operation}")
         if len(done) < len(expected):
             raise Diverged(f"after step {first + len(done)} worker {worker} had ended, and the model goes on")
 
-    def _asked(self, process: SteppedProcess, steps: int) -> list[list[int]]:
+    def _asked(self, process: SteppedProcess, steps: int) -> Operations:
         process.begin(steps)
         try:
-            done: list[list[int]] | None = process.result(self.limit_s)
+            done: Operations | None = process.result(self.limit_s)
         except Gone as error:
             raise Diverged(f"a worker ended by itself ({error.code})") from error
         if done is None:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ctypes import sizeof
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from lab.analysis.statistics import joined
 from lab.exploring.behaviour import Behaviour, Node
-from lab.exploring.operation import STORE, named, shown
 from lab.exploring.trace import step_now, step_of, turn_of, wait_now
 from lab.exploring.worker import Shape
-from lab.memory.struct_proxy import fields_of
 from lab.records import Step
 
+from .left import Old, changes, to_be_synced, what_is_old, what_was_done
 from .recovery import LONGEST, Choice
 from .script import Event, mark
 from .search import Failure, Recovery, Search, State
 
 Cause = Literal["without a crash", "recovery", "half an update", "not durable", "out of order"]
-
-SHOWN = 4
-"""The number of parts of the file that are named one by one."""
 
 
 class Moment(NamedTuple):
@@ -44,27 +38,6 @@ class Stale(NamedTuple):
     missing: int
 
 
-def unit_name(shape: Shape, unit: int, number: int) -> str:
-    """Return the fields of the file that lie in this unit; what a name that begins with _ lays out is left out."""
-    start, end = number * unit, min((number + 1) * unit, shape.layout.size)
-    names = [
-        each.name for each in fields_of(shape.memory)
-        if not each.name.startswith("_") and each.offset < end and start < each.offset + sizeof(each.kind)
-    ]  # fmt: skip
-    if len(names) == 1:
-        field = getattr(shape.memory, names[0])
-        if field.offset < start or field.offset + field.size > end:
-            return named(shape.memory, max(start, field.offset), min(end, field.offset + field.size)).name
-    return joined(names) if names else f"bytes {start}-{end - 1}"
-
-
-def what_is_old(old: Sequence[tuple[str, int]]) -> str:
-    """Return in words which parts of the file are old on the disk, each as after a step."""
-    text = "; ".join(f"{name} as {f'after step {number}' if number else 'at first'}" for name, number in old[:SHOWN])
-    more = f"; {len(old) - SHOWN} more are old" if len(old) > SHOWN else ""
-    return f"{text}{more}" if old else "all that was stored"
-
-
 @dataclass
 class Story:
     """The steps of a failure, numbered from 1, and the reasons for it."""
@@ -79,7 +52,7 @@ class Story:
         self.events: list[Event] = []
         self._moments: list[Moment] = []
         self._node: Node = self.search.recoveries.behaviour(self.search.again).root
-        self._unit = self.search.disk.unit
+        self._disk = self.search.disk
         self._shape: Shape = self.search.world.shape
         self._tell()
 
@@ -152,7 +125,7 @@ class Story:
         """Say what this worker, which crashed after so many steps of all, had not yet stored of its round."""
         stores = [
             n for n, step in enumerate(self.steps[:number], 1)
-            if step.worker == worker and step.round == node.round and step.operation == "store"
+            if step.worker == worker and step.round == node.round and changes(step)
         ]  # fmt: skip
         rest = _next_store(self._shape, behaviour, worker, node, content)
         if stores and rest:
@@ -160,7 +133,7 @@ class Story:
             what = f"round {node.round}" if node.round >= 0 else "recovery"
             yield (
                 f"{who} crashed in the middle of its {what}, after step {stores[-1]} "
-                f"({_stored(self.steps[stores[-1] - 1])}); what it would have stored next, {rest}, is missing"
+                f"({what_was_done(self.steps[stores[-1] - 1])}); what it would have stored next, {rest}, is missing"
             )
 
     def _in_the_middle_of_all(self, chain: Sequence[Recovery], number: int, content: bytes) -> Iterator[str]:
@@ -186,14 +159,16 @@ class Story:
         chosen = self._chosen(chain)[number]
         left, disk = recovery.image.content, self.search.disk
         for unit, each in recovery.image.open:
-            present = content[unit * self._unit :][: len(next(iter(each)))]
+            present = content[disk.place(unit)]
             data = chosen.get(unit, present)
             left = disk.put(left, unit, data if data in each else present)
+        content = disk.failed(content)
         stale = list(self._stale(left, content))
         self.reasons += self._of_stale(stale, left, content, recovery.rounds.finished)
-        old = [(unit_name(self._shape, self._unit, each.unit), each.number) for each in stale]
-        self.steps.append(Step(-1, 0, "power", "", what_is_old(old), "free", 0, 0))
-        self.events.append(Event("p", old=tuple((each.unit, each.number) for each in stale)))
+        old = [Old(each.unit, each.number) for each in stale]
+        what = what_is_old(self._shape, disk, old, left, content)
+        self.steps.append(Step(-1, 0, "power", "", what, "free", 0, 0))
+        self.events.append(Event("p", old=tuple(old)))
         return left
 
     def _chosen(self, chain: Sequence[Recovery]) -> list[dict[int, bytes]]:
@@ -216,14 +191,13 @@ class Story:
 
     def _stale(self, left: bytes, content: bytes) -> Iterator[Stale]:
         """Yield the units that are older on the disk than in memory."""
-        for start in range(0, len(content), self._unit):
-            place = slice(start, start + self._unit)
+        for unit, place in enumerate(map(self._disk.place, range(self._disk.count))):
             if left[place] != content[place]:
                 moment = next(each for each in reversed(self._moments) if each.content[place] == left[place])
                 following = next(
                     each for each in self._moments if each.number > moment.number and each.content[place] != left[place]
                 )
-                yield Stale(start // self._unit, moment.number, following.number)
+                yield Stale(unit, moment.number, following.number)
 
     def _of_stale(self, stale: Sequence[Stale], left: bytes, content: bytes, finished: Sequence[int]) -> Iterator[str]:
         """Say which store is missing on the disk, and what is there, or which round was finished, nevertheless."""
@@ -232,14 +206,18 @@ class Story:
         missed = sorted(each.missing for each in stale)
         of_finished = [n for n in missed if self.steps[n - 1].round < finished[self.steps[n - 1].worker]]
         missing = (of_finished if self.cause == "not durable" and of_finished else missed)[0]
-        what = f"step {missing} ({_stored(self.steps[missing - 1])})"
-        field = self.steps[missing - 1].field
+        what = f"step {missing} ({what_was_done(self.steps[missing - 1])})"
+        field = to_be_synced(self.steps[missing - 1])
         if self.cause == "out of order":
             later = next(self._on_the_disk(missing, left, content), None)
-            if later:
+            partly = self._partly_on_the_disk(missing, left, content)
+            if partly:
+                yield f"{what} reached the disk in part: {partly} is as before it, the rest is not"
+            elif later:
+                done = what_was_done(self.steps[later - 1])
                 yield (
-                    f"step {later} ({_stored(self.steps[later - 1])}) reached the disk and {what}, done before it, did "
-                    f"not: no sync of {field} comes between them"
+                    f"step {later} ({done}) reached the disk and {what}, done before it, did not: no sync of {field} "
+                    "comes between them"
                 )
         elif of_finished:
             step = self.steps[missing - 1]
@@ -254,14 +232,26 @@ class Story:
         else:
             yield f"{what} was not on the disk when the power failed"
 
+    def _partly_on_the_disk(self, number: int, left: bytes, content: bytes) -> str:
+        """Return the name that a step changed and that is old on the disk, where another that it changed is new."""
+        directory = self._shape.directory
+        if directory is None or self._disk.count == 1:
+            return ""
+        before, after = (
+            next(m for m in reversed(self._moments) if m.number <= n).content for n in (number - 1, number)
+        )
+        places = [self._disk.place(unit) for unit in range(self._disk.count)]
+        named = [p for p in places if directory.base <= p.start < directory.names_end and before[p] != after[p]]
+        old = [place for place in named if left[place] != content[place]]
+        return directory.file_at(old[0].start)[1] if 0 < len(old) < len(named) else ""
+
     def _on_the_disk(self, after: int, left: bytes, content: bytes) -> Iterator[int]:
         """Yield the stores after this step that are on the disk."""
+        places = [self._disk.place(unit) for unit in range(self._disk.count)]
         for before, moment in pairwise(self._moments):
-            if moment.number > after and self.steps[moment.number - 1].operation == "store":
-                step = self.steps[moment.number - 1]
-                place = slice(step.start, step.start + step.length)
-                unit = slice(step.start // self._unit * self._unit, (step.start // self._unit + 1) * self._unit)
-                if before.content[place] != moment.content[place] and left[unit] == content[unit]:
+            if moment.number > after and changes(self.steps[moment.number - 1]):
+                changed = (place for place in places if before.content[place] != moment.content[place])
+                if any(left[place] == content[place] for place in changed):
                     yield moment.number
 
     def _recovers(self, recovery: Recovery, following: Recovery | None, content: bytes) -> bytes:
@@ -288,10 +278,6 @@ def _origin(choices: Mapping[bytes, Choice], wanted: bytes, *, at_end: bool) -> 
     return next(fits, None)
 
 
-def _stored(step: Step) -> str:
-    return f"{step.field} = {shown(step.value)}"
-
-
 def _next_store(shape: Shape, behaviour: Behaviour, worker: int, node: Node, content: bytes) -> str:
     """Return what a worker would store next in its round, if it went on alone; empty where there is nothing."""
     memory, round_ = bytearray(content), node.round
@@ -299,7 +285,8 @@ def _next_store(shape: Shape, behaviour: Behaviour, worker: int, node: Node, con
         if node.operation is None or node.round != round_:
             return ""
         met, following = behaviour.step_alone(node, memory)
-        if node.operation.kind == STORE:
-            return _stored(step_of(shape.memory, worker, node, met, "same"))
+        step = step_of(shape.memory, worker, node, met, "same")
+        if changes(step):
+            return what_was_done(step)
         node = following
     return ""

@@ -21,7 +21,7 @@ from lab.errors import ScenarioError, UsageError
 from lab.processes import Exit, Outputs, WorkerPool, become, cpus_for
 from lab.processes.deadlines import loading
 from lab.racing.crash import judge_each
-from lab.racing.trial import fixed_by_its_author
+from lab.racing.first_content import fixed_by_its_author
 from lab.scenario import Damage, Outcome, Scenario
 from lab.scenario.base import exception_text, listed_damage
 

@@ -20,6 +20,8 @@ NOTATION = (
     (">", "another worker goes on, as the last one cannot"),
 )
 NOTATION_OF_CRASHES = (
+    ("create x", "makes a file of that name, or empties the one that is there"),
+    ("rename x", "gives the file the new name, in place of what has it"),
     ("sync x", "waits until x is on the disk, with all on its page"),
     ("KILLED", "the worker ends; its stores stay, its locks are free"),
     ("POWER FAILS", "all end; what is old on the disk is in the last column"),
@@ -47,6 +49,9 @@ def columns(steps: Sequence[Step], last: int | None = None) -> str:
         alive = [last] if last is not None and group[0][1].operation == "power" else alive
     return Table(places, rows, padding=2).render()
 
+
+RESULTS = {"read": " -> ", "write": " ", **dict.fromkeys(("create", "open", "rename", "unlink"), " REFUSED: ")}
+"""The calls on files and names, and what stands before the value of each."""
 
 CRASHES = {"killed": "KILLED", "power": "POWER FAILS"}
 
@@ -109,6 +114,8 @@ def _cell(steps: Sequence[Step]) -> str:
         return f"{name} -> {_value(steps)}"
     if first.operation == "store":
         return f"{name} = {_value(steps)}"
+    if first.operation in RESULTS:
+        return f"{first.operation} {name}{RESULTS[first.operation]}{first.value}" if first.value else _call(first)
     suffixes = {
         "exclusive": "",
         "shared": " (shared)",
@@ -118,6 +125,10 @@ def _cell(steps: Sequence[Step]) -> str:
         None: "",
     }
     return f"{first.operation} {name}{suffixes.get(first.value if isinstance(first.value, str) else None, '')}"
+
+
+def _call(step: Step) -> str:
+    return f"{step.operation} {step.field}"
 
 
 def _bytes(step: Step) -> bytes:
