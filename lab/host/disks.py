@@ -28,7 +28,7 @@ from lab.errors import CannotRunError, UsageError, checked, unknown
 SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT, SYS_CACHESTAT = 430, 431, 432, 451
 """The same numbers on all machines (syscalls(2))."""
 
-SET_STRING, CMD_CREATE, CLOEXEC = 1, 6, 1
+SET_FLAG, SET_STRING, CMD_CREATE, CLOEXEC = 0, 1, 6, 1
 
 LOOP_CTL_GET_FREE, LOOP_CONFIGURE, AUTOCLEAR = 0x4C82, 0x4C0A, 4
 """linux/loop.h; LOOP_CONFIGURE came with Linux 5.8."""
@@ -57,7 +57,7 @@ _library.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int6
 def mount_nowhere(kind: str, **options: str) -> int:
     """Mount a filesystem where no path leads to, and return the descriptor that keeps it mounted (fsmount(2)).
 
-    Raises OSError.
+    An option with an empty value is a flag. Raises OSError.
     """
 
     def call(number: int, *arguments: object) -> int:
@@ -69,7 +69,8 @@ def mount_nowhere(kind: str, **options: str) -> int:
     try:
         where, none = ctypes.c_int(context), ctypes.c_int(0)
         for name, value in options.items():
-            call(SYS_FSCONFIG, where, ctypes.c_uint(SET_STRING), name.encode(), value.encode(), none)
+            kind_of, given = (SET_STRING, value.encode()) if value else (SET_FLAG, None)
+            call(SYS_FSCONFIG, where, ctypes.c_uint(kind_of), name.encode(), given, none)
         call(SYS_FSCONFIG, where, ctypes.c_uint(CMD_CREATE), None, None, none)
         return call(SYS_FSMOUNT, where, ctypes.c_uint(CLOEXEC), ctypes.c_uint(0))
     finally:
