@@ -190,10 +190,14 @@ def perform(request: Request) -> tuple[Document, list[str]]:
     arguments = dict(request.arguments)
     if request.verb != "check" and "lock" in arguments:
         arguments["lock"] = _names_of(request.locks) or None
+    if way := arguments.pop("reach", None):
+        from lab.hosts.links import reach_to
+
+        arguments["reach"] = reach_to(**way)
     failed = [Failure(**each) for each in arguments.pop("first", ())]
     if request.verb == "race":
         pace = Pace(arguments.pop("seconds"), arguments.pop("about_s"), arguments["detects"] or DETECTS, failed)
-        arguments["race_case"] = None if arguments["trials"] else pace.race_case
+        arguments["race_case"] = None if arguments["trials"] or way else pace.race_case
     if request.verb in ("race", "explore"):
         found = found or find_scenarios([])
         if request.verb == "explore":

@@ -19,7 +19,7 @@ from lab.scenario import Scenario
 from .examples import Example, sent
 from .protocol import Answer, Parcel, Record, Request, ask, is_about_the_test, packed
 from .results import BenchResult, CheckResult, ExploreResult, LocksResult, RaceResult, Repetition, ReplayResult
-from .values import checked, temporary_directory
+from .values import TIMEOUT_S, checked, temporary_directory
 
 __tracebackhide__ = is_about_the_test
 
@@ -91,6 +91,13 @@ class Session:
         explain: bool = False,
         explore: bool = False,
         examples: bool = True,
+        hosts: str | Sequence[str] | None = None,
+        python: str = "",
+        ssh_config: str = "",
+        rsh: str = "",
+        timeout: float = TIMEOUT_S,
+        tickets: bool = True,
+        leak_on: str | Sequence[str] = (),
     ) -> RaceResult:
         """Race workers on a file in `dir`, as `lab race` does; each argument is the option of its name.
 
@@ -106,8 +113,20 @@ class Session:
         With `examples` a case whose claim failed in the last run is first raced for a moment with the settings of that
         failure, which are kept in `.lab/`.
 
+        With `hosts` it goes over these, as with `lab race --hosts`: `dir` is the directory that they share, and each
+        case has its `trials`. `python`, `ssh_config` and `rsh` say how they are reached, `timeout` how many seconds an
+        answer may take; `tickets` are drawn inside the locks, and `leak` is that of the hosts `leak_on` alone, where
+        there are any. The lock is then given by its name.
+
         Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
         """
+        over = _reached(hosts, python, ssh_config, rsh, timeout)
+        if over and seconds is not None:
+            raise UsageError("seconds=: works on one host; give trials= or rounds= over several")
+        if over and (isolate or record or faults != "none"):
+            raise UsageError("faults=, isolate= and record= work on one host; leave them out, or hosts=")
+        if over and not all(isinstance(each, str) for each in _listed(lock) or ()):
+            raise UsageError("lock=: over several hosts give its name, or module:attribute")
         given = checked(
             "race",
             workers=_listed(workers),
@@ -127,9 +146,11 @@ class Session:
         )
         if trials is not None and seconds is not None:
             raise UsageError("trials= and seconds= both say how long to race; give one of them")
-        folders = self._folders(dir)
+        folders = _shared(dir) if over else self._folders(dir)
         home = _caller()
         scenarios, locks = _scenarios(scenario, home), _locks(lock, home)
+        if over and any("pickle" in each for each in scenarios):
+            raise UsageError("scenario=: over several hosts give a class of a file, or a name: hosts get that file")
         example = self._example("race", scenario, lock, wanted=examples)
         request = Request(
             "race",
@@ -142,7 +163,9 @@ class Session:
                 "about_s": self._seconds,
                 "explain": explain,
                 "explore": explore,
-                "first": sent(example.failures()),
+                "first": [] if over else sent(example.failures()),
+                **over,
+                **({"tickets": bool(tickets), "leak_on": _listed(leak_on)} if over else {}),
             },
             scenarios,
             locks,
@@ -211,12 +234,23 @@ class Session:
         workers: int = 4,
         detects: float | str | None = None,
         faults: bool = False,
+        hosts: str | Sequence[str] | None = None,
+        python: str = "",
+        ssh_config: str = "",
+        rsh: str = "",
+        timeout: float = TIMEOUT_S,
+        cut: str = "",
+        heal: str = "",
+        cut_seconds: float = 120.0,
     ) -> CheckResult:
         """Find out whether locking is safe in a directory, as `lab check` does; several are one by different mounts.
 
-        `only` are guarantees, groups of them, or parts. Raises UsageError for what makes no sense, and CannotRunError
-        where the directory cannot be used.
+        `only` are guarantees, groups of them, or parts. With `hosts` one directory is checked from these, as with
+        `lab check --hosts`: `python`, `ssh_config` and `rsh` say how they are reached, `timeout` how many seconds an
+        answer may take, and the commands `cut` and `heal`, with `faults`, cut the last of them off for at most
+        `cut_seconds`. Raises UsageError for what makes no sense, and CannotRunError where the directory cannot be used.
         """
+        over = _reached(hosts, python, ssh_config, rsh, timeout)
         given = checked(
             "check",
             only=_listed(only) or [],
@@ -225,8 +259,9 @@ class Session:
             workers=workers,
             detects=detects,
         )
-        folders = [str(_directory(each)) for each in _listed(directory) or []]
-        request = Request("check", {**given, "directories": folders, "faults": bool(faults)})
+        folders = _shared(directory) if over else [str(_directory(each)) for each in _listed(directory) or []]
+        cutting = {"cut": cut, "heal": heal, **checked("check", cut_seconds=cut_seconds)}
+        request = Request("check", {**given, "directories": folders, "faults": bool(faults), **over, **cutting})
         return self._returned(CheckResult(self._ask(request, Check), self._unable))
 
     @named
@@ -337,6 +372,27 @@ class Session:
     def _returned(self, result: R) -> R:
         """Return the result; the fixture notes it first."""
         return result
+
+
+def _reached(
+    hosts: str | Sequence[str] | None, python: str, ssh_config: str, rsh: str, timeout: float
+) -> dict[str, Any]:
+    """Return what is sent of the hosts; nothing where there are none. Raises UsageError for ways to no hosts."""
+    if hosts is None:
+        if python or ssh_config or rsh:
+            raise UsageError("python=, ssh_config= and rsh= belong to hosts=; add it, or leave them out")
+        return {}
+    ways = {"python": python, "ssh_config": os.fspath(ssh_config), "rsh": rsh}
+    texts = [name for each in _listed(hosts) or [] for name in str(each).split(",")]
+    return {"reach": {"texts": texts, **ways}, **checked("race", timeout=timeout)}
+
+
+def _shared(given: Directory | Sequence[Directory] | None) -> list[str]:
+    """Return the directory that several hosts share, by its name there. Raises UsageError where it is not one."""
+    folders = [os.fspath(each) for each in _listed(given) or []]
+    if len(folders) != 1 or not folders[0].startswith("/"):
+        raise UsageError("hosts=: which directory do they share? Give one, by its whole path as it is on the hosts")
+    return folders
 
 
 def _listed(value: Any) -> list[Any] | None:

@@ -177,6 +177,9 @@ def temporary_directory() -> Path:
 
 
 TRIALS = 5
+TIMEOUT_S = 10.0
+"""One answer of another host takes at most so many seconds where the user gives no number."""
+
 RECORDED = 400
 """A recorded trial has so many rounds of all workers together where the user gives no number."""
 
@@ -216,6 +219,10 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "faults": one_of(FAULTS, "faults"),
     "isolate": one_of(ISOLATED, "isolate"),
     "time_limit": positive,
+    "hosts": str,
+    "leak_on": str,
+    "timeout": positive,
+    "cut_seconds": positive,
     "record": at_least(1),
     "search": one_of(SEARCHES, "search"),
     "preemptions": at_least(0),

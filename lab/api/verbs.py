@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from lab.errors import UsageError
 from lab.records import Bench, Check, Document, Exploration, LockSurvey, Price, Ranges, Replay, Run
 
-from .values import TRIALS
+from .values import TIMEOUT_S, TRIALS
 
 if TYPE_CHECKING:
     from lab.hosts.links import Reach
@@ -76,6 +76,7 @@ def race(
     reach: Reach | None = None,
     tickets: bool = True,
     leak_on: Sequence[str] = (),
+    timeout: float = TIMEOUT_S,
 ) -> Job[Run]:
     """Race the cases that these options make, over the hosts of `reach` if it is given.
 
@@ -119,6 +120,7 @@ def race(
         raise_rounds=not own_length,
         tickets=tickets,
         leak_on=list(leak_on),
+        timeout_s=timeout,
     )
     cases = (make_cases or racing.cases_of)(scenarios, options)
 
@@ -129,7 +131,7 @@ def race(
             done = run_over(reach, cases, options, tell)
         else:
             done = racing.run(cases, options, tell, race_case)
-        if race_case:
+        if race_case and not reach:
             done = replace(
                 done, options=replace(done.options, trials=max((row.trials for row in done.cases), default=0))
             )
@@ -214,7 +216,7 @@ def check(
     cut: str = "",
     heal: str = "",
     cut_seconds: float = 120.0,
-    timeout: float = 10.0,
+    timeout: float = TIMEOUT_S,
     reach: Reach | None = None,
 ) -> Job[Check]:
     """Check the directories, which are one seen through different mounts, or one directory from several hosts.

@@ -11,7 +11,7 @@ from lab.api.values import MOST_CHECKERS, between, directory, file_name, names, 
 from lab.errors import UsageError
 
 from .documents import put_text
-from .hosts import TIMEOUT, add_hosts, reach_of
+from .hosts import add_hosts, reach_of
 from .options import Listed, add_saving, add_shared
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     several = parser.add_argument_group("several hosts")
     add_hosts(several)
     add = several.add_argument
-    add("--timeout", **TIMEOUT)
     add(
         "--cut",
         default="",

@@ -9,20 +9,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lab.api.values import file_name, names, positive
+from lab.api.values import TIMEOUT_S, file_name, names, positive
 
-from .options import DIRECTORY, Listed, Options, add_shared, add_tables
+from .options import DIRECTORY, ListedAsGiven, Options, add_shared, add_tables
 
 if TYPE_CHECKING:
     from lab.hosts.links import Reach
-
-
-TIMEOUT: dict[str, Any] = {
-    "type": positive, "default": 10.0, "metavar": "S", "help": "the longest that one answer of a host may take (10)",
-}  # fmt: skip
-"""The option --timeout of every command that asks hosts."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "hosts",
         nargs="?",
-        action=Listed,
+        action=ListedAsGiven,
         type=names,
         default=[],
         metavar="HOST[,HOST...]",
@@ -39,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_hosts(parser)
     add("--dir", **{**DIRECTORY, "required": True, "help": "the shared directory, by its name on the hosts"})
-    add("--timeout", **TIMEOUT)
     add_tables(parser)
     add_shared(parser, "json", "save")
 
@@ -49,7 +42,7 @@ def add_hosts(group: Options) -> None:
     add = group.add_argument
     add(
         "--hosts",
-        action=Listed,
+        action=ListedAsGiven,
         type=names,
         default=[],
         metavar="HOST[,HOST...]",
@@ -65,6 +58,13 @@ def add_hosts(group: Options) -> None:
         help="what runs a command on a host, in place of ssh; {} is the host: 'kubectl exec -i {} --'",
     )
     add("--mpi", action="store_true", help="the hosts are those on which mpiexec or srun started this command")
+    add(
+        "--timeout",
+        type=positive,
+        default=TIMEOUT_S,
+        metavar="S",
+        help=f"the longest that one answer of a host may take ({TIMEOUT_S:g})",
+    )
 
 
 def reach_of(arguments: argparse.Namespace) -> Reach | None:
@@ -74,7 +74,7 @@ def reach_of(arguments: argparse.Namespace) -> Reach | None:
     """
     from lab.errors import UsageError
 
-    texts = list(dict.fromkeys([*arguments.hosts, *_listed(arguments.hosts_file)]))
+    texts = [*arguments.hosts, *_listed(arguments.hosts_file)]
     if arguments.mpi:
         if texts or arguments.python or arguments.ssh_config or arguments.rsh:
             raise UsageError("--mpi: the launcher chose the hosts and their Python; leave out what names them")
@@ -84,15 +84,9 @@ def reach_of(arguments: argparse.Namespace) -> Reach | None:
         return Reach((), mpi=join())
     if not texts:
         return None
-    from lab.hosts.gateways import HostName
-    from lab.hosts.links import Reach
+    from lab.hosts.links import reach_to
 
-    ssh_config = str(arguments.ssh_config or "")
-    if arguments.rsh and ssh_config:
-        raise UsageError("--rsh: a command in place of ssh reads no --ssh-config; leave one of them out")
-    if "//" in arguments.rsh:  # execnet separates the parts of a specification so
-        raise UsageError(f"--rsh {arguments.rsh}: cannot have two slashes in a row; put the command into a script")
-    return Reach(tuple(HostName.read(text) for text in texts), arguments.python, ssh_config, arguments.rsh)
+    return reach_to(texts, arguments.python, str(arguments.ssh_config or ""), arguments.rsh)
 
 
 def run(arguments: argparse.Namespace) -> int:

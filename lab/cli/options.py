@@ -23,6 +23,8 @@ class Listed(argparse.Action):
     The first that is given replaces the default.
     """
 
+    once = True
+
     def __call__(
         self,
         parser: argparse.ArgumentParser,
@@ -33,7 +35,14 @@ class Listed(argparse.Action):
         """Add the values to those given before."""
         before = getattr(namespace, self.dest)
         before = [] if before is self.default else before
-        setattr(namespace, self.dest, list(dict.fromkeys([*before, *values])))
+        given = [*before, *values]
+        setattr(namespace, self.dest, list(dict.fromkeys(given)) if self.once else given)
+
+
+class ListedAsGiven(Listed):
+    """A list in which a value that is given twice stays twice, for what reads it to refuse."""
+
+    once = False
 
 
 Options = argparse.ArgumentParser | argparse._ArgumentGroup

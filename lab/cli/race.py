@@ -192,6 +192,7 @@ def _run(arguments: argparse.Namespace) -> int:
         reach=reach_of(arguments),
         tickets=not arguments.no_tickets,
         leak_on=arguments.leak_on,
+        timeout=arguments.timeout,
         lock=arguments.lock,
         workers=arguments.workers,
         rounds=arguments.rounds,

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, UsageError
 from lab.host.procfs import STOPPED
 
-from .gateways import HostName, Way, gateways
+from .gateways import LOCAL, HostName, Way, gateways
 
 if TYPE_CHECKING:
     from .mpi import Ranks
@@ -37,6 +37,24 @@ class Reach:
     rsh: str = ""
     mpi: Ranks | None = None
     """The ranks that a launcher started; `hosts` is empty then."""
+
+
+def reach_to(texts: Sequence[str], python: str = "", ssh_config: str = "", rsh: str = "") -> Reach:
+    """Return the hosts of these names and how to reach them.
+
+    Raises UsageError for what is no host, for one that is named twice, and for ways that exclude each other.
+    """
+    if rsh and ssh_config:
+        raise UsageError("--rsh: a command in place of ssh reads no --ssh-config; leave one of them out")
+    if "//" in rsh:  # execnet separates the parts of a specification so
+        raise UsageError(f"--rsh {rsh}: cannot have two slashes in a row; put the command into a script")
+    hosts = tuple(HostName.read(text) for text in texts)
+    labels = [host.label for host in hosts]
+    for place, host in enumerate(hosts):
+        if host.label in labels[:place]:
+            twice = f"; {LOCAL}:1,{LOCAL}:2 are two agents on this machine" if host.address == LOCAL else ""
+            raise UsageError(f"{host.text}: is named twice; name each host once{twice}")
+    return Reach(hosts, python, ssh_config, rsh)
 
 
 class Transport(Protocol):

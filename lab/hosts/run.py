@@ -22,9 +22,7 @@ RECORDER = "python"
 """A host has no compiler of its own: the holds are recorded by Python there."""
 
 
-def run_over(
-    reach: Reach, cases: Sequence[Case], options: Options, tell: Callable[[str], None], timeout_s: float = 10.0
-) -> Run:
+def run_over(reach: Reach, cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
     """Race every case over the hosts; `tell` gets the next case's title.
 
     The cases that are finished at an interrupt (Ctrl-C, SIGTERM) are kept, and the record says `interrupted`. Raises
@@ -32,6 +30,7 @@ def run_over(
     """
     check_possible(reach, cases, options)
     rows: list[Row] = []
+    timeout_s = options.timeout_s
     begun, interrupted, hosts = RunStart(), False, list[Host]()
     try:
         with stop_on_sigterm(), connected(reach, timeout_s) as links:

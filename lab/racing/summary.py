@@ -24,6 +24,7 @@ from lab.records import (
     HOST,
     ITS_OWN,
     RECOVERY,
+    BetweenHosts,
     Case,
     Cpu,
     Damage,
@@ -127,7 +128,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         verdict=verdict,
         expected=expected,
         reason=lacks
-        or _reason(verdict, damage, overlapping, failures, _undone(setting, backing, watched))
+        or _reason(verdict, damage, overlapping, failures, _undone(setting, backing, watched, between))
         + _together(seen_together, failures)
         + _fault_note(results),
         why=_why(setting, expected, backing),
@@ -295,7 +296,7 @@ def _why(setting: Setting, expected: str, backing: Backing) -> str:
     return counterexample_of(type(scenario), locked=locked) if expected != "clean" and as_written else ""
 
 
-def _undone(setting: Setting, backing: Backing, watched: WatchedLocks | None) -> str:
+def _undone(setting: Setting, backing: Backing, watched: WatchedLocks | None, between: BetweenHosts | None) -> str:
     """Return why data broke though no holds overlapped."""
     if watched and watched.faults:
         first, *others = dict.fromkeys((each.cause, each.file) for each in watched.faults)
@@ -310,7 +311,11 @@ def _undone(setting: Setting, backing: Backing, watched: WatchedLocks | None) ->
         return f"its lock and that of {name} did not keep the two apart, or {name} did not do its rounds"
     if not backing.shares:
         return f"in backing {backing.name} the stores stay in each worker's own copy, whatever the lock"
-    return "the lock held and the data broke anyway" if setting.lock.excludes else "nothing kept the workers apart"
+    if not setting.lock.excludes:
+        return "nothing kept the workers apart"
+    if between and between.ticketed_holds < between.compared_holds:
+        return "the data broke; whether the lock held is not known, for clocks alone compared the holds: draw tickets"
+    return "the lock held and the data broke anyway"
 
 
 def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures: Sequence[Failure], undone: str) -> str:

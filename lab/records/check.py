@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .common import Header, Mount
-from .hosts import Host
+from .hosts import TIMEOUT_S, Host
 from .race import Case
 
 CheckVerdict = Literal["safe", "unsafe", "unsupported", "unknown"]
@@ -34,7 +34,7 @@ class CheckOptions:
     cut: str = ""
     heal: str = ""
     cut_s: float = 120.0
-    timeout_s: float = 10.0
+    timeout_s: float = TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)

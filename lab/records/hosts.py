@@ -7,6 +7,9 @@ from typing import Literal
 
 from .common import Header
 
+TIMEOUT_S = 10.0
+"""One answer of a host takes at most so many seconds where the user gives no number (`lab.api.values.TIMEOUT_S`)."""
+
 SEEN_S = 5.0
 """What one host has written others see within this time: NFS and Gluster cache names for a second or more."""
 
@@ -21,7 +24,7 @@ class HostsOptions:
     ssh_config: str = ""
     rsh: str = ""
     mpi: bool = False
-    timeout_s: float = 10.0
+    timeout_s: float = TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

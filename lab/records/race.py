@@ -10,7 +10,7 @@ from typing import Literal
 
 from .common import Damage, Header, Holds, Quantiles
 from .explore import ExploredCase
-from .hosts import Host
+from .hosts import TIMEOUT_S, Host
 from .watch import WatchedLocks
 
 
@@ -116,7 +116,7 @@ class Options:
     paths of the scenarios that are neither built in nor installed, by their names. With `watch` the calls of a program
     were recorded and judged, without the accesses that `suppress` covers and the causes to `ignore`. Over several
     `hosts`, reached with their `python` and the `ssh_config`, by the command `rsh` or by `mpi`, the holds drew
-    `tickets`, and with `leak_on` the lock of these hosts alone granted falsely.
+    `tickets`, and with `leak_on` the lock of these hosts alone granted falsely; an answer took at most `timeout_s`.
     """
 
     scenarios: list[str]
@@ -156,6 +156,7 @@ class Options:
     mpi: bool = False
     tickets: bool = True
     leak_on: list[str] = field(default_factory=list)
+    timeout_s: float = TIMEOUT_S
 
 
 CHECK, HOST, RECOVERY = -1, -2, -3

@@ -204,6 +204,11 @@ def test_what_is_no_name_of_a_host_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
+        (
+            ["local,a,local", "--dir", "/nowhere"],
+            "local: is named twice; name each host once; local:1,local:2 are two agents on this machine",
+        ),
+        (["me@a", "--hosts", "a", "--dir", "/nowhere"], "a: is named twice; name each host once"),
         (["--dir", "/nowhere"], "which hosts? Give them, as in lab hosts a,b --dir /mnt/share"),
         (
             ["a", "--dir", "/nowhere", "--rsh", "x", "--ssh-config", "y"],

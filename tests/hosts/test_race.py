@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+import lab
 from lab.hosts.gateways import HostName
 from lab.hosts.links import Link, Reach, connected
 from lab.hosts.race import HostsRace, dealt
@@ -260,6 +262,41 @@ def test_a_stop_in_the_middle_keeps_what_there_is_and_leaves_nothing(number: sig
         assert process.returncode == 130
         assert [(case["scenario"], case["operations"]) for case in json.loads(out)["cases"]] == [("counter", 160)]
     wait_until(lambda: nothing_left(shared), "nothing is left")
+
+
+def test_the_functions_of_lab_go_over_hosts_as_the_commands_do(tmp_path: Path) -> None:
+    hosts = ["local:1", "local:2"]
+    over: dict[str, Any] = {"hosts": ",".join(hosts), "timeout": PATIENCE_S}
+    raced = lab.race("counter", dir=tmp_path, rounds=5, trials=1, leak=1.0, leak_on="local:2", **over).record
+    assert [host.name for host in raced.hosts] == hosts
+    assert (raced.cases[0].trials, raced.cases[0].operations, raced.cases[0].verdict) == (1, 20, "damaged")
+    assert (raced.options.leak_on, raced.options.timeout_s, raced.options.tickets) == (["local:2"], PATIENCE_S, True)
+    checked = lab.check(tmp_path, only="probe", **over)
+    checked.assert_safe()
+    assert len(checked.record.probes) == 6
+    assert not list(tmp_path.iterdir())
+
+
+class Local(lab.Scenario):
+    """One that a host cannot load, for it is no class of a module."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"hosts": "a,b,b"}, "b: is named twice"),
+        ({"hosts": ["a b"]}, "'a b' is no host"),
+        ({"hosts": ["a", "b"], "dir": None}, "hosts=: which directory do they share"),
+        ({"hosts": ["a", "b"], "seconds": 1.0}, "seconds=: works on one host"),
+        ({"hosts": ["a", "b"], "isolate": "pid"}, "work on one host"),
+        ({"hosts": ["a", "b"], "lock": lambda path: path}, "lock=: over several hosts give its name"),
+        ({"hosts": ["a", "b"], "scenario": type("Local", (Local,), {})}, "scenario=: over several hosts give a class"),
+        ({"rsh": "x"}, "belong to hosts="),
+    ],
+)
+def test_what_makes_no_sense_to_a_function_is_refused_too(arguments: dict[str, Any], why: str) -> None:
+    with pytest.raises(lab.UsageError, match=re.escape(why)):
+        lab.race(**{"scenario": "counter", "dir": "/d", **arguments})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from lab.analysis.between_hosts import judge
 from lab.analysis.holds import Exclusion, Hold, Overlap, Overtaking, Row, Span, sweep
 from lab.analysis.statistics import clopper_pearson, detection_limit
 from lab.locking import find_lock
@@ -100,6 +101,16 @@ def test_a_clean_case_has_the_strength_of_its_trials() -> None:
     found = row(*[CLEAN] * 10)
     assert (found.verdict, found.damaged_trials, found.corruption_rate, found.reason) == ("clean", 0, 0.0, "")
     assert found.interval_95 == clopper_pearson(0, 10)
+
+
+@pytest.mark.parametrize(
+    ("ticketed", "reason"),
+    [(10, "the lock held and the data broke anyway"), (9, "whether the lock held is not known"), (0, "draw tickets")],
+)
+def test_over_hosts_tickets_alone_say_that_the_lock_held(ticketed: int, reason: str) -> None:
+    _, between = judge([])
+    found = row(replace(CLEAN, damage=[LOST], between=replace(between, holds=10, ticketed=ticketed)))
+    assert (found.verdict, reason in found.reason) == ("damaged", True)
 
 
 def test_damage_is_added_up_by_kind_with_the_first_evidence() -> None:

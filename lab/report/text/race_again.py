@@ -11,6 +11,7 @@ from lab.host.environment import anonymous_text
 from lab.locking.registry import MODELLED
 from lab.output import lab_command, shell_line
 from lab.records import Case, ExploredCase, Options, Run
+from lab.records.hosts import TIMEOUT_S
 from lab.report.format import plural
 
 NEXT = "next: "
@@ -146,7 +147,7 @@ def _how(case: Case, options: Options) -> Iterator[list[str]]:
     yield from _reached(options)
     yield ["--workers", str(case.workers - case.programs if case.programs < case.workers else case.workers)]
     yield ["--seed", str(options.seed)]
-    chosen = {
+    chosen: dict[str, float | str | None] = {
         "--rounds": options.rounds,
         "--pin": options.pin,
         "--window": options.window_ns,
@@ -155,6 +156,10 @@ def _how(case: Case, options: Options) -> Iterator[list[str]]:
         "--isolate": options.isolate,
         "--detects": options.detects,
     }
+    if options.hosts:
+        chosen["--trials"] = None if options.raise_rounds else options.trials
+        chosen["--timeout"] = options.timeout_s if options.timeout_s != TIMEOUT_S else None
+        yield from ([word] for word in ["--no-tickets"] if not options.tickets)
     yield from (
         [name, f"{value:g}" if isinstance(value, float) else str(value)] for name, value in chosen.items() if value
     )

@@ -10,6 +10,7 @@ from lab.errors import ExitCode
 from lab.racing.host_figures import lacking
 from lab.records import HOST, BetweenHosts, Failure, Host, HostPart, Quantiles, Run
 from lab.report.format import Style
+from lab.report.text import race_again
 from lab.report.text.race import REPORT
 from tests.report.records import CLEAN, run_of
 
@@ -63,6 +64,18 @@ def test_hosts_hand_offs_clocks_and_tickets_are_told_within_80_columns() -> None
     assert shown[:2] == [["a", "2", "400", "500"], ["b", "2", "400", "300"]]
     by_clocks = run_over(between_hosts=replace(BETWEEN, ordered_by="clocks", ticketed_holds=0))
     assert "at least 40 hand-offs between hosts, by clocks" in " ".join(REPORT.text_of(by_clocks, Style()).split())
+
+
+def test_the_next_command_races_again_as_this_one_did() -> None:
+    run = run_over(verdict="inconclusive", reason="3 hand-offs between hosts")
+    changed = replace(run.options, raise_rounds=False, trials=3, tickets=False, timeout_s=30.0, directory="/mnt/x")
+    for options, words in (
+        (changed, ["--trials 3", "--no-tickets", "--timeout 30"]),
+        (replace(run.options, raise_rounds=True), []),
+    ):
+        line = race_again.race_line(run.cases[0], options)
+        assert [word for word in ("--trials 3", "--no-tickets", "--timeout 30") if word in line] == words
+        assert "--hosts a,b" in line
 
 
 def test_a_host_that_was_lost_is_named_on_stderr_and_in_the_exit_code() -> None:
