@@ -17,6 +17,7 @@ from lab.records import Bench, Check, Exploration, LockSurvey, Replay, Run, enco
 from lab.scenario import Scenario
 
 from .examples import Example, sent
+from .over_hosts import check_race, reached, shared
 from .protocol import Answer, Parcel, Record, Request, ask, is_about_the_test, packed
 from .results import BenchResult, CheckResult, ExploreResult, LocksResult, RaceResult, Repetition, ReplayResult
 from .values import TIMEOUT_S, checked, temporary_directory
@@ -120,13 +121,9 @@ class Session:
 
         Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
         """
-        over = _reached(hosts, python, ssh_config, rsh, timeout)
-        if over and seconds is not None:
-            raise UsageError("seconds=: works on one host; give trials= or rounds= over several")
-        if over and (isolate or record or faults != "none"):
-            raise UsageError("faults=, isolate= and record= work on one host; leave them out, or hosts=")
-        if over and not all(isinstance(each, str) for each in _listed(lock) or ()):
-            raise UsageError("lock=: over several hosts give its name, or module:attribute")
+        over = reached(_listed(hosts), python, ssh_config, rsh, timeout)
+        if over:
+            check_race(lock=_listed(lock), seconds=seconds, isolate=isolate, record=record, faults=faults)
         given = checked(
             "race",
             workers=_listed(workers),
@@ -146,7 +143,7 @@ class Session:
         )
         if trials is not None and seconds is not None:
             raise UsageError("trials= and seconds= both say how long to race; give one of them")
-        folders = _shared(dir) if over else self._folders(dir)
+        folders = shared(_listed(dir)) if over else self._folders(dir)
         home = _caller()
         scenarios, locks = _scenarios(scenario, home), _locks(lock, home)
         if over and any("pickle" in each for each in scenarios):
@@ -250,7 +247,7 @@ class Session:
         answer may take, and the commands `cut` and `heal`, with `faults`, cut the last of them off for at most
         `cut_seconds`. Raises UsageError for what makes no sense, and CannotRunError where the directory cannot be used.
         """
-        over = _reached(hosts, python, ssh_config, rsh, timeout)
+        over = reached(_listed(hosts), python, ssh_config, rsh, timeout)
         given = checked(
             "check",
             only=_listed(only) or [],
@@ -259,7 +256,7 @@ class Session:
             workers=workers,
             detects=detects,
         )
-        folders = _shared(directory) if over else [str(_directory(each)) for each in _listed(directory) or []]
+        folders = shared(_listed(directory)) if over else [str(_directory(each)) for each in _listed(directory) or []]
         cutting = {"cut": cut, "heal": heal, **checked("check", cut_seconds=cut_seconds)}
         request = Request("check", {**given, "directories": folders, "faults": bool(faults), **over, **cutting})
         return self._returned(CheckResult(self._ask(request, Check), self._unable))
@@ -372,27 +369,6 @@ class Session:
     def _returned(self, result: R) -> R:
         """Return the result; the fixture notes it first."""
         return result
-
-
-def _reached(
-    hosts: str | Sequence[str] | None, python: str, ssh_config: str, rsh: str, timeout: float
-) -> dict[str, Any]:
-    """Return what is sent of the hosts; nothing where there are none. Raises UsageError for ways to no hosts."""
-    if hosts is None:
-        if python or ssh_config or rsh:
-            raise UsageError("python=, ssh_config= and rsh= belong to hosts=; add it, or leave them out")
-        return {}
-    ways = {"python": python, "ssh_config": os.fspath(ssh_config), "rsh": rsh}
-    texts = [name for each in _listed(hosts) or [] for name in str(each).split(",")]
-    return {"reach": {"texts": texts, **ways}, **checked("race", timeout=timeout)}
-
-
-def _shared(given: Directory | Sequence[Directory] | None) -> list[str]:
-    """Return the directory that several hosts share, by its name there. Raises UsageError where it is not one."""
-    folders = [os.fspath(each) for each in _listed(given) or []]
-    if len(folders) != 1 or not folders[0].startswith("/"):
-        raise UsageError("hosts=: which directory do they share? Give one, by its whole path as it is on the hosts")
-    return folders
 
 
 def _listed(value: Any) -> list[Any] | None:
