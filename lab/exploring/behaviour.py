@@ -36,7 +36,8 @@ class Node:
     """A worker before its next step; once it has finished, `ended` is True and there is no `operation`.
 
     `data` are the bytes that a store puts there, known once it was run. At the end `seen` are the reports of the whole
-    run (kind and evidence) and `failed` is what the worker raised.
+    run (kind and evidence) and `failed` is what the worker raised; one that comes after a crash has its reports so far
+    anywhere.
     """
 
     __slots__ = ("data", "ended", "failed", "met", "next", "number", "operation", "parent", "round", "seen")
@@ -119,6 +120,20 @@ class Behaviour:
         self._expected.append(met)
         self._go()
         return node.next[met]
+
+    def learn_on(self, node: Node, content: bytes, most: int) -> None:
+        """Learn the next steps too, at most so many, as they are if no other worker goes on; up to a request of a lock.
+
+        A search comes there in any case, and this run, which is at the node now, need not begin anew for each of them.
+        Raises as `learn` does.
+        """
+        if self._at is not node or self._over:
+            return
+        alone = bytearray(content)
+        for _ in range(most):
+            if node.operation is None or node.operation.kind == LOCK or node.next:
+                return
+            node = self.step_alone(node, alone)[1]
 
     def step_alone(self, node: Node, content: bytearray) -> tuple[Any, Node]:
         """Let the worker do this step on these bytes while no other runs; return what it met, and the node after it.
@@ -232,6 +247,8 @@ class Behaviour:
         if node.operation is None and not node.ended:
             node.operation = operation
             node.round = self._worker.round
+            if self._recovers:
+                node.seen = tuple(self._seen)
         elif node.operation is not operation:
             raise self._differs(f"is about to {operation!r}")
         if self._taken == len(self._expected):

@@ -136,50 +136,60 @@ class World:
 
     def do(self, worker: int) -> Any:
         """Let a worker, one of the choices, do its step; return what it met."""
-        node = self.at[worker]
+        node, state = self.at[worker], self.state
+        met, following, self.state = self.following(worker, node, self.content, state)
         operation: Any = node.operation
-        kind, state = operation.kind, self.state
-        met: Any = None
         old: bytes | None = None
-        if kind == LOAD:
-            met = bytes(self.content[operation.start : operation.end])
-        elif kind == LOCK:
-            blocker, after = self.locks.request(state, worker, operation)
-            met = GRANTED if blocker is None else REFUSED
-            self.state = after
-            if after != state and met is REFUSED:  # it releases what it holds, and requests again
-                self._back.append((node, None, state))
-                self.path.append(worker)
-                return met
-        elif kind == UNLOCK:
-            self.state = self.locks.release(state, worker, operation)
-        elif kind == CALL:
-            old = bytes(self.content[operation.start : operation.end])
-            met, stores, _ = operation.perform(self.load)
-            for start, data in stores:
-                self.content[start : start + len(data)] = data
-        following = node.next.get(met)
-        if following is None:
-            following = self.behaviours[worker].learn(node, met)
-            self._quiet = self._quiet and not (following.seen or following.failed)
-        if kind == STORE:
+        if operation.kind == STORE:
             old = bytes(self.content[operation.start : operation.end])
             self.content[operation.start : operation.end] = node.data
-        if following.ended:
-            self.state = self.locks.drop(self.state, worker)
+        elif operation.kind == CALL:
+            old = bytes(self.content[operation.start : operation.end])
+            for start, data in operation.perform(self.load).stores:
+                self.content[start : start + len(data)] = data
         self._back.append((node, old, state))
         self.path.append(worker)
         self.at[worker] = following
         return met
 
+    def following(self, worker: int, node: Node, content: bytes | bytearray, state: int) -> tuple[Any, Node, int]:
+        """Return what a worker meets in the step that it may do from this node, the node after it, and the lock then.
+
+        Where it releases what it holds, to request again, the node is the same. What it stores is not stored here.
+        """
+        operation: Any = node.operation
+        kind = operation.kind
+        met: Any = None
+        if kind == LOAD:
+            met = bytes(content[operation.start : operation.end])
+        elif kind == LOCK:
+            blocker, after = self.locks.request(state, worker, operation)
+            met = GRANTED if blocker is None else REFUSED
+            if after != state and met is REFUSED:
+                return met, node, after
+            state = after
+        elif kind == UNLOCK:
+            state = self.locks.release(state, worker, operation)
+        elif kind == CALL:
+            met = operation.perform(lambda start, end: bytes(content[start:end])).met
+        following = node.next.get(met)
+        if following is None:
+            following = self.behaviours[worker].learn(node, met)
+            self._quiet = self._quiet and not (following.seen or following.failed)
+        return met, following, self.locks.drop(state, worker) if following.ended else state
+
     def load(self, start: int, end: int) -> bytes:
         """Return these bytes as they are now."""
         return bytes(self.content[start:end])
 
-    def set_state(self, at: Sequence[Node], content: bytes, state: int) -> None:
-        """Go to this state, however it came about; no step can be undone from there."""
+    def set_state(self, at: Sequence[Node], content: bytes | None, state: int) -> None:
+        """Go to this state, however it came about; no step can be undone from there.
+
+        Without a content the bytes stay: the choices do not depend on them but by an invariant.
+        """
         self.at[:] = at
-        self.content[:] = content
+        if content is not None:
+            self.content[:] = content
         self.state = state
         self.path.clear()
         self._back.clear()

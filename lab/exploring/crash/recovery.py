@@ -151,13 +151,16 @@ class Recoveries:
     def __init__(self, world: World, disk: Disk, kind: Kind, again: int) -> None:
         self._disk = disk
         self._kind = kind
-        self._behaviours = {
-            each: Behaviour(world.shape, world.shape.workers, world.initial, again=each) for each in sorted({0, again})
-        }
+        self._world = world
+        self._behaviours: dict[int, Behaviour] = {}
+        self._most = again
         self._known: dict[tuple[Image, int], list[Life]] = {}
 
     def behaviour(self, again: int) -> Behaviour:
         """Return the tree of the worker that recovers and then has so many rounds."""
+        shape = self._world.shape
+        if again not in self._behaviours:
+            self._behaviours[again] = Behaviour(shape, shape.workers, self._world.initial, again=again)
         return self._behaviours[again]
 
     def lives(self, image: Image, again: int) -> list[Life]:
@@ -170,21 +173,22 @@ class Recoveries:
     def _walked(self, image: Image, again: int) -> Iterator[Life]:
         still_open = {number: {each: Choice(each, frozenset((each,))) for each in sorted(contents)}
                       for number, contents in image.open}  # fmt: skip
-        waiting = [_Walk(bytearray(image.content), still_open, NO_VERSIONS, self._behaviours[again].root)]
+        waiting = [_Walk(bytearray(image.content), still_open, NO_VERSIONS, self.behaviour(self._most).root)]
         while waiting:
             walk = waiting.pop()
             branches = self._go(walk, again)
             waiting += branches
             if not branches:
                 end, node = Image.of(self._disk, bytes(walk.content), walk.presents()), walk.node
-                endless = node.operation is not None
+                endless = not self._has_ended(node, again)
                 yield Life(walk.found, walk.open, end, walk.steps, node.seen, node.failed, endless, walk.crashes)
 
     def _go(self, walk: _Walk, again: int) -> list[_Walk]:
         """Go on to the end, or up to a load of bytes that may be one or another: return a walk for each of these."""
-        behaviour = self._behaviours[again]
-        while (operation := walk.node.operation) is not None and walk.steps < LONGEST:
-            node = walk.node
+        behaviour = self.behaviour(self._most)
+        while walk.steps < LONGEST and not self._has_ended(walk.node, again):
+            node, operation = walk.node, walk.node.operation
+            assert operation is not None  # noqa: S101 - it has not ended
             try:
                 met = met_alone(operation, self._loads(walk))
                 walk.node = node.next.get(met) or behaviour.learn(node, met)
@@ -197,10 +201,20 @@ class Recoveries:
                 self._store(walk, start, data)
             for start, end in syncs:
                 self._sync(walk, start, end)
-            more = rounds_of(walk.node, again)[0] > rounds_of(node, again)[0]
+            after = walk.node
+            moved = after.ended or after.round != node.round
+            more = moved and rounds_of(after, again)[0] > rounds_of(node, again)[0]
             if stores or more:
                 walk.crashes += self._crashes_of(walk, again, None if more else before)
         return []
+
+    @staticmethod
+    def _has_ended(node: Node, again: int) -> bool:
+        """Return whether the worker has ended, or, where it is to recover only, has come to its first round.
+
+        So it need not recover a second time where its round is not wanted.
+        """
+        return node.operation is None or (not again and node.round >= 0)
 
     def _loads(self, walk: _Walk) -> Load:
         """Return what loads bytes for the walk; it raises _Branches where they may be one or another."""

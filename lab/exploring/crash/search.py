@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lab.exploring.behaviour import Node
-from lab.exploring.operation import change_of
+from lab.exploring.operation import LOAD, LOCK, UNLOCK, Operation, change_of
 from lab.exploring.worker import Shape
 from lab.exploring.world import World
 from lab.model.disk import NO_VERSIONS, PAGE, Disk, Versions, how_many
@@ -25,6 +25,9 @@ from lab.scenario.base import exception_text
 
 from .judge import Found, Image, Judge, Rounds
 from .recovery import AGAIN, Crash, Dead, Kind, Life, Recoveries, new_on_the_disk, rounds_of
+
+AHEAD = 64
+"""So many steps of a worker are learnt at once."""
 
 LOOK_EVERY = 256
 """The deadline is looked at after so many states or recoveries."""
@@ -129,6 +132,10 @@ class Search:
         world.in_between = False
         self.disk = disk_of(shape, self.unit, self.page)
         self.judge = Judge(shape, self.disk)
+        self._contents: dict[bytes, bytes] = {world.initial: world.initial}
+        self._effects: dict[object, tuple[bytes, Versions]] = {}
+        self._versions: dict[object, Versions] = {frozenset(): NO_VERSIONS}
+        self._dead: dict[tuple[int, int], Dead] = {}
         self.recoveries = Recoveries(world, self.disk, self.kind, self.again)
         self._late = False
 
@@ -184,7 +191,7 @@ class Search:
         while level:
             following: list[State] = []
             for state in level:
-                key = state.content, state.locks, tuple(node.number for node in state.at), _key(state.versions)
+                key = state.content, state.locks, state.at, id(state.versions)
                 if key in known:
                     continue
                 known.add(key)
@@ -199,7 +206,7 @@ class Search:
         self, state: State, crashes: int, following: list[State], killed: list[State], recoveries: list[Recovery]
     ) -> Iterator[Failure]:
         world = self.world
-        world.set_state(state.at, state.content, state.locks)
+        world.set_state(state.at, state.content if world.has_invariant else None, state.locks)
         choices = world.choices()
         if not choices:
             failure = self._ended(state, crashes)
@@ -216,37 +223,61 @@ class Search:
             for worker, node in enumerate(state.at):
                 if node.operation is not None and node.parent is not None:
                     self.counts.points += 1
-                    dead = Dead(*rounds_of(node, world.shape.rounds))
+                    rounds = rounds_of(node, world.shape.rounds)
+                    dead = self._dead.setdefault(rounds, Dead(*rounds))
                     at = (*state.at[:worker], dead, *state.at[worker + 1 :])
                     locks = world.locks.drop(state.locks, worker)
                     killed.append(State(at, state.content, locks, NO_VERSIONS, state, worker, killed=True))
 
     def _after(self, state: State, worker: int) -> State:
         """Return the state after this worker's step."""
-        world, operation = self.world, state.at[worker].operation
+        world, node = self.world, state.at[worker]
+        operation = node.operation
         assert operation is not None  # noqa: S101 - it is one of the choices
-        world.set_state(state.at, state.content, state.locks)
-        world.do(worker)
+        _, following, locks = world.following(worker, node, state.content, state.locks)
+        content, versions = self._effect(state, operation, node.data)
+        world.behaviours[worker].learn_on(following, content, AHEAD)
+        at = (*state.at[:worker], following, *state.at[worker + 1 :])
+        return State(at, content, locks, versions, state, worker)
+
+    def _effect(self, state: State, operation: Operation, data: bytes) -> tuple[bytes, Versions]:
+        """Return the content and the versions after a step, each of them one object: so states are compared at once."""
         content, versions = state.content, state.versions
-        change = change_of(operation, state.at[worker].data, lambda start, end: state.content[start:end])
-        if change.stores:
-            content = bytes(world.content)
+        if operation.kind in (LOAD, LOCK, UNLOCK):
+            return content, versions
+        key = content, id(versions), operation, data
+        known = self._effects.get(key)
+        if known:
+            return known
+        change = change_of(operation, data, lambda start, end: state.content[start:end])
+        for start, stored in change.stores:
+            content = content[:start] + stored + content[start + len(stored) :]
+        content = self._contents.setdefault(content, content)
         if self.kind == "power":
-            for start, data in change.stores:
-                versions = self.disk.stored(versions, state.content, content, start, start + len(data))
+            for start, stored in change.stores:
+                versions = self.disk.stored(versions, state.content, content, start, start + len(stored))
             for start, end in change.syncs:
                 versions = self.disk.synced(versions, start, end)
-        return State(tuple(world.at), content, world.state, versions, state, worker)
+        known = content, self._versions.setdefault(frozenset(versions.items()), versions)
+        self._effects[key] = known
+        return known
 
     def _crash(self, before: State, state: State, recoveries: list[Recovery]) -> None:
         """Add the files that a power failure may leave after this step and not already before it."""
-        rounds, content = self._rounds(state), self.disk.failed(state.content)
+        finished = self._finished(before, state.worker) != self._finished(state, state.worker)
+        if not finished and state.versions is before.versions:
+            return
+        content = self.disk.failed(state.content)
         image = new_on_the_disk(self.disk, content, before.versions, state.versions, NO_VERSIONS)
-        if rounds.finished != self._rounds(before).finished:
+        if finished:
             image = Image.of(self.disk, content, state.versions)
         elif image is None:
             return
-        recoveries.append(Recovery(image, rounds, self.again, 1, state))
+        recoveries.append(Recovery(image, self._rounds(state), self.again, 1, state))
+
+    def _finished(self, state: State, worker: int) -> int:
+        """Return how many rounds a worker has finished that must be found."""
+        return 0 if self.relaxed else rounds_of(state.at[worker], self.world.shape.rounds)[0]
 
     def _rounds(self, state: State) -> Rounds:
         """Return the rounds that each worker has finished and begun, with none of the one that comes afterwards."""
@@ -309,10 +340,6 @@ def disk_of(shape: Shape, unit: int, page: int = PAGE) -> Disk:
     if not directory:
         return Disk(unit, shape.layout.size, page)
     return Disk(unit, shape.layout.size, page, directory.parts(unit or PAGE), directory.volatile)
-
-
-def _key(versions: Versions) -> frozenset[tuple[int, frozenset[bytes]]]:
-    return frozenset(versions.items())
 
 
 def _trouble(life: Life) -> list[Damage]:
