@@ -35,6 +35,7 @@ from .stress.plan import planned
 from .stress.run import Over, stress
 from .turns import cells, probe, take_turns
 from .verdict.advice import advice
+from .verdict.between_hosts import too_strict
 from .verdict.evidence import NOT_REACHED
 from .verdict.judge import Findings, exit_code, judge, not_asked, with_stress
 
@@ -154,7 +155,7 @@ class Parts:
             found = list(probe(self._actor_pool.stage, self._hosts, lock))
             for each in found:
                 self._keep(each)
-                if each.verdict != "safe":
+                if each.verdict != "safe" and not too_strict(each):
                     self._useless.add(lock)
             for each in found:
                 self._look(each.answer, each.calls)

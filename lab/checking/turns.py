@@ -2,7 +2,8 @@
 
 Nothing here depends on luck or on clocks: no two hosts ask at once, and what must be found is known beforehand. A race
 may miss what 20 turns show, where a lock seldom leaves one host. The programs are those of `lab.checking.language`, so
-they can be performed on any stage. Before the turns, each host in turn holds each lock while all others ask for it.
+they can be performed on any stage. Before the turns, each host in turn holds each lock, exclusively and shared, while
+all others ask for it in both ways.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import product
 from string import ascii_uppercase
 from typing import Protocol, runtime_checkable
 
 from lab.errors import CannotRunError
 from lab.records import CheckVerdict, LockProbe, TurnResult
+from lab.records.check import LockMode
 
 from .blame import REFUSALS, Before, blame, excuse
 from .language import REQUESTS, Step, is_found, parse
@@ -38,6 +41,7 @@ VALUE = 8
 DATA, OTHER = "data", "other"
 """The places of the lock: on the file with the data, or on another file."""
 
+MODES: tuple[LockMode, ...] = ("exclusive", "shared")
 DENIED = ("EAGAIN", "EACCES")
 ASKS = {"posix": "F_GETLK f write 0 10", "ofd": "F_OFD_GETLK f write 0 10"}
 """The question who holds a lock; flock(2) has none."""
@@ -158,7 +162,7 @@ class _Calls:
 
 
 def probe(stages: Stages, hosts: Sequence[str], lock: str) -> Iterator[LockProbe]:
-    """Yield who is refused this lock while each host in turn holds it.
+    """Yield who is refused this lock while each host in turn holds it, exclusively and shared, and who is admitted.
 
     Raises CannotRunError where the filesystem is full, and what the stage raises.
     """
@@ -175,46 +179,56 @@ class _Probe:
         self._actors = dict(zip(actors(len(hosts)), hosts, strict=True))
 
     def perform(self) -> Iterator[LockProbe]:
-        acquire, _, release = REQUESTS[self._lock]
+        release = REQUESTS[self._lock][2]
         opening = _Calls(self._stage)
         for actor in self._actors:
             opened = opening.make(actor, "open f")
             if opened != "ok":
                 yield self._result(actor, actor, opening.done, "unknown", opening.done[-1])
                 return
-        for holder in self._actors:
+        for holder, mode in product(self._actors, MODES):
             holding = _Calls(self._stage)
-            held = holding.make(holder, acquire)
+            held = holding.make(holder, _request(self._lock, mode))
             if held != "granted":
                 refused = _is_refused(self._lock, held)
                 verdict: CheckVerdict = "unsupported" if refused else "unknown"
-                yield self._result(holder, holder, holding.done, verdict, held if refused else holding.done[-1])
+                yield self._result(holder, holder, holding.done, verdict, held if refused else holding.done[-1], mode)
                 return
-            for other in self._actors:
+            for other, asked in product(self._actors, MODES):
                 if other != holder:
-                    yield self._ask(holder, other, holding.done)
+                    yield self._ask(holder, other, holding.done, mode, asked)
             released = holding.make(holder, release)
             if released != "granted":
                 yield self._result(holder, holder, holding.done, "unknown", holding.done[-1])
                 return
 
-    def _ask(self, holder: str, other: str, before: Sequence[str]) -> LockProbe:
-        """Let another host ask who holds the lock, and ask for it."""
-        acquire, _, release = REQUESTS[self._lock]
+    def _ask(self, holder: str, other: str, before: Sequence[str], held: LockMode, asked: LockMode) -> LockProbe:
+        """Let another host ask for the lock, and before the first time who holds it; two may hold it shared."""
         calls = _Calls(self._stage)
-        reported = calls.make(other, ASKS[self._lock]) if self._lock in ASKS else ""
-        answer = calls.make(other, acquire)
+        asks = ASKS.get(self._lock, "") if held == asked == "exclusive" else ""
+        reported = calls.make(other, asks) if asks else ""
+        answer = calls.make(other, _request(self._lock, asked))
         done = [*before, *calls.done]
-        if answer in DENIED:
-            return self._result(holder, other, done, "safe", answer, reported)
+        wanted = "granted" if held == asked == "shared" else "denied"
+        verdict: CheckVerdict
+        if answer in ("granted", *DENIED):
+            verdict = "safe" if (answer == "granted") == (wanted == "granted") else "unsafe"
+        else:
+            verdict = "unsupported" if _is_refused(self._lock, answer) else "unknown"
         if answer == "granted":
-            calls.make(other, release)
-            return self._result(holder, other, done, "unsafe", answer, reported)
-        verdict: CheckVerdict = "unsupported" if _is_refused(self._lock, answer) else "unknown"
-        return self._result(holder, other, done, verdict, answer, reported)
+            calls.make(other, REQUESTS[self._lock][2])
+        return self._result(holder, other, done, verdict, answer, held, asked, reported)
 
     def _result(
-        self, holder: str, other: str, calls: Sequence[str], verdict: CheckVerdict, answer: str, reported: str = ""
+        self,
+        holder: str,
+        other: str,
+        calls: Sequence[str],
+        verdict: CheckVerdict,
+        answer: str,
+        held: LockMode = "exclusive",
+        asked: LockMode = "exclusive",
+        reported: str = "",
     ) -> LockProbe:
         return LockProbe(
             lock=self._lock,
@@ -224,7 +238,15 @@ class _Probe:
             reported=reported,
             verdict=verdict,
             calls=[] if verdict == "safe" else list(calls),
+            held=held,
+            asked=asked,
         )
+
+
+def _request(lock: str, mode: LockMode) -> str:
+    """Return the call that asks for the lock in this mode, without waiting."""
+    acquire = REQUESTS[lock][0]
+    return acquire if mode == "exclusive" else acquire.replace(" write ", " read ").replace("exclusive", "shared")
 
 
 def _is_refused(lock: str, observed: str) -> bool:

@@ -13,6 +13,9 @@ CheckVerdict = Literal["safe", "unsafe", "unsupported", "unknown"]
 """"unsupported" means that the calls are refused with an error; "unknown" that the answer is inconclusive."""
 
 
+LockMode = Literal["exclusive", "shared"]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
     """The options of a check: the directories, the guarantees (all if `only` is empty), the time to fuzz and to race.
@@ -116,7 +119,8 @@ class StressResult:
 class LockProbe:
     """What one host was answered that asked for a lock while another held it; `reported` is what F_GETLK said there.
 
-    The `calls` are there where the answer was not a refusal.
+    It was `held` and `asked` for exclusively or shared; two shared locks go together. The `calls` are there where the
+    answer was not the right one.
     """
 
     lock: str
@@ -126,6 +130,13 @@ class LockProbe:
     reported: str
     verdict: CheckVerdict
     calls: list[str]
+    held: LockMode = "exclusive"
+    asked: LockMode = "exclusive"
+
+    @property
+    def granted_falsely(self) -> bool:
+        """Return True where two hosts held what only one may hold."""
+        return self.verdict == "unsafe" and self.answer == "granted"
 
 
 @dataclass(frozen=True, slots=True)

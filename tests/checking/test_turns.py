@@ -17,6 +17,7 @@ from lab.checking.request import request_for
 from lab.checking.turns import DATA, HANDOFFS, JUDGED, OTHER, cells, probe, take_turns
 from lab.checking.verdict.advice import advice
 from lab.checking.verdict.judge import Findings, judge
+from lab.checking.verdict.situation import causes
 from lab.records import LockProbe, Mount, TurnResult
 from lab.report.text.check_hosts import hosts_text
 from tests.report.checked_records import case, check_of, guarantee, host, race
@@ -106,6 +107,26 @@ class Twice(ModelStage):
         return "granted" if observed == "EAGAIN" else observed
 
 
+class NoReaders(ModelStage):
+    """Takes each request for a shared lock for one for an exclusive lock."""
+
+    def perform(self, call: Call, expected: object = ()) -> str:
+        alone = {"read": "write", "shared": "exclusive"}
+        return super().perform(call._replace(args=tuple(alone.get(word, word) for word in call.args)))
+
+
+class WritersBesideReaders(ModelStage):
+    """Grants an exclusive lock beside a shared one."""
+
+    def perform(self, call: Call, expected: object = ()) -> str:
+        observed = super().perform(call)
+        if {"read", "shared"} & {*call.args}:
+            self.shared = observed == "granted"
+        elif "unlock" in call.args:
+            self.shared = False
+        return "granted" if observed == "EAGAIN" and getattr(self, "shared", False) else observed
+
+
 class Seen(NamedTuple):
     probes: list[LockProbe]
     turns: list[TurnResult]
@@ -120,7 +141,7 @@ def found_on(make: Callable[[], ModelStage], hosts: int = 2) -> Seen:
 
     names = HOSTS[:hosts]
     probes = [each for lock in EXCLUSION for each in probe(stages, names, lock)]
-    useful = [lock for lock in EXCLUSION if all(each.verdict == "safe" for each in probes if each.lock == lock)]
+    useful = [lock for lock in EXCLUSION if not any(each.granted_falsely for each in probes if each.lock == lock)]
     taken = [take_turns(make(), names, *cell) for cell in cells(JUDGED, useful)]
     return Seen(probes, taken)
 
@@ -194,6 +215,35 @@ def test_a_lock_that_each_host_keeps_is_granted_twice_and_no_turns_are_taken_und
     assert judged["posix"].evidence[0] == "held on a, and granted on b too"
     assert judged["pread"].verdict == "unknown"
     assert judged["pread"].evidence == ["turns: no lock that was tried excludes between the hosts"]
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong", "says", "turns_taken"),
+    [
+        (ModelStage, set(), "readers admitted 2 of 2", True),
+        (NoReaders, {("shared", "shared", "EAGAIN")}, "held shared on a, and refused to a reader on b (EAGAIN)", True),
+        (WritersBesideReaders, {("shared", "exclusive", "granted")}, "held shared on a, and granted on b too", False),
+    ],
+)
+def test_readers_are_admitted_beside_readers_and_beside_nobody_else(
+    make: Callable[[], ModelStage], wrong: set[tuple[str, str, str]], says: str, turns_taken: bool
+) -> None:
+    probes, taken = found_on(make)
+    assert len(probes) == len(EXCLUSION) * 2 * 4
+    assert {(each.held, each.asked, each.answer) for each in probes if each.verdict != "safe"} == wrong
+    judged = {each.name: each for each in judge(REQUEST, Findings(probes=probes, turns=taken))}
+    for lock in EXCLUSION:
+        assert judged[lock].verdict == ("unsafe" if wrong else "safe")
+        assert says in (judged[lock].evidence[0] if wrong else judged[lock].strength)
+    assert bool(taken) is turns_taken
+    run = check_of(*judged.values(), hosts=[host("a"), host("b")], probes=probes, turns=taken)
+    assert ("readers alone admitted" in hosts_text(run)) is not bool(wrong)
+    mounts = [Mount(f"{name}:/mnt", "fuse", "") for name in "ab"]
+    told = " ".join(advice(list(judged.values()), mounts, probes=probes, turns=taken, on_hosts=True))
+    assert ("granted twice" in told) is not turns_taken
+    assert {cause.title.partition(": ")[2] for cause in causes(run) if cause.exchanges} == (
+        set() if not wrong else {"a reader is refused beside a reader" if turns_taken else "granted to two at once"}
+    )
 
 
 def test_a_race_in_which_the_lock_stayed_on_one_host_leaves_open_what_turns_found_fresh() -> None:

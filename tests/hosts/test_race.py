@@ -273,7 +273,7 @@ def test_the_functions_of_lab_go_over_hosts_as_the_commands_do(tmp_path: Path) -
     assert (raced.options.leak_on, raced.options.timeout_s, raced.options.tickets) == (["local:2"], PATIENCE_S, True)
     checked = lab.check(tmp_path, only="probe", **over)
     checked.assert_safe()
-    assert len(checked.record.probes) == 6
+    assert len(checked.record.probes) == 24
     assert not list(tmp_path.iterdir())
 
 

@@ -18,17 +18,37 @@ ALONE, BESIDE = "reopened", "reopened, also open elsewhere"
 
 def about_probes(name: str, probes: Sequence[LockProbe]) -> Iterator[Saying]:
     """Yield what each host was answered that asked for this lock while another held it."""
-    for each in probes:
+    for each in telling(probes):
         if each.lock == name:
             yield each.verdict, words_of(each)
+
+
+def telling(probes: Sequence[LockProbe]) -> Iterator[LockProbe]:
+    """Yield the answers, without those of readers where even two writers were granted a lock."""
+    lawless = {(each.lock, each.holder, each.asker) for each in probes if each.granted_falsely and _is_exclusive(each)}
+    for each in probes:
+        if _is_exclusive(each) or (each.lock, each.holder, each.asker) not in lawless:
+            yield each
+
+
+def _is_exclusive(probe: LockProbe) -> bool:
+    return probe.held == probe.asked == "exclusive"
+
+
+def too_strict(probe: LockProbe) -> bool:
+    """Tell whether a reader was refused beside a reader: such a lock still excludes."""
+    return probe.verdict == "unsafe" and not probe.granted_falsely
 
 
 def words_of(probe: LockProbe) -> str:
     """Return what is wrong with an answer; empty where it was a refusal."""
     if probe.verdict == "safe":
         return ""
+    held, too = (" shared" * (mode == "shared") for mode in (probe.held, probe.asked))
+    if too_strict(probe):
+        return f"held shared on {probe.holder}, and refused to a reader on {probe.asker} ({probe.answer})"
     if probe.verdict == "unsafe":
-        return f"held on {probe.holder}, and granted on {probe.asker} too"
+        return f"held{held} on {probe.holder}, and granted{too} on {probe.asker} too"
     if probe.verdict == "unsupported":
         return f"not supported on {probe.asker} ({probe.answer})"
     where = f"on {probe.asker}" if probe.holder == probe.asker else f"held on {probe.holder}, on {probe.asker}"
@@ -102,8 +122,11 @@ def strength_of_cuts(name: str, partitions: Sequence[PartitionResult]) -> Iterat
 def strengths(name: str, probes: Sequence[LockProbe], turns: Sequence[TurnResult]) -> Iterator[str]:
     """Yield what was tried of this guarantee."""
     answers = [each for each in probes if each.lock == name and each.holder != each.asker]
-    if answers:
-        yield f"refused {sum(each.verdict == 'safe' for each in answers)} of {len(answers)}"
+    readers = [each for each in answers if each.held == each.asked == "shared"]
+    others = [each for each in answers if each not in readers]
+    for done, some in (("refused", others), ("readers admitted", readers)):
+        if some:
+            yield f"{done} {sum(each.verdict == 'safe' for each in some)} of {len(some)}"
     handoffs = sum(each.handoffs for each in turns if each.guarantee == name)
     if handoffs:
         yield stale(sum(each.stale for each in turns if each.guarantee == name), handoffs)
@@ -111,7 +134,9 @@ def strengths(name: str, probes: Sequence[LockProbe], turns: Sequence[TurnResult
 
 def excluded(probes: Sequence[LockProbe]) -> bool:
     """Tell whether any lock that was tried excludes between the hosts."""
-    return not probes or any(all(each.verdict == "safe" for each in probes if each.lock == lock) for lock in EXCLUSION)
+    return not probes or any(
+        all(each.verdict == "safe" or too_strict(each) for each in probes if each.lock == lock) for lock in EXCLUSION
+    )
 
 
 def share(turns: Sequence[TurnResult], way: str, place: str) -> tuple[int, int]:

@@ -131,7 +131,7 @@ class Situation:
         """Return the locks with conflicting holds that overlapped."""
         held = {row.case.lock for row in self.stress if row.case.overlapping_holds}
         granted = {double_grant(rule) for rule in self.rules}
-        granted |= {each.lock for each in self.probes if each.verdict == "unsafe"}
+        granted |= {each.lock for each in self.probes if each.granted_falsely}
         return [name for name in self.are("unsafe", list(EXCLUSION)) if EXCLUSION[name] in held or name in granted]
 
     @property
@@ -320,7 +320,10 @@ def _exchanges(run: Check) -> Iterator[tuple[str, Difference]]:
     """Yield the titles of the causes that probes and turns show, and what shows them."""
     for probe in run.probes:
         if probe.verdict == "unsafe":
-            yield _granted(spoken([probe.lock])), Difference(probe.lock, probe.calls, "EAGAIN", probe.answer)
+            title = spoken([probe.lock])
+            title = _granted(title) if probe.granted_falsely else f"{title}: a reader is refused beside a reader"
+            wanted = "EAGAIN" if probe.granted_falsely else "granted"
+            yield title, Difference(probe.lock, probe.calls, wanted, probe.answer)
     for turn in run.turns:
         if turn.verdict == "unsafe" and turn.guarantee:
             title = f"{GUARANTEES[turn.guarantee]}: {'stale' if turn.stale else 'broken'} under a working lock"

@@ -8,7 +8,7 @@ from lab.analysis.statistics import joined, plural
 from lab.checking.guarantees import EXCLUSION
 from lab.checking.partition import DONE, LOCK, READ, WRITE
 from lab.checking.turns import DATA, OTHER, WAYS
-from lab.checking.verdict.between_hosts import words_of
+from lab.checking.verdict.between_hosts import telling, words_of
 from lab.locking.registry import OWN
 from lab.records import Check, PartitionResult, TurnResult
 from lab.report.format import Column, Table, wrapped
@@ -66,10 +66,11 @@ def _probes(run: Check) -> Iterator[str]:
     refused = [lock for lock in locks if all(each.verdict == "safe" for each in run.probes if each.lock == lock)]
     if refused:
         names = joined([OWN[EXCLUSION[lock]].title for lock in refused])
-        hosts = len({each.holder for each in run.probes})
-        yield f"Held exclusively on each of {plural(hosts, 'host')} in turn, and refused on the others: {names}."
+        hosts = plural(len({each.holder for each in run.probes}), "host")
+        readers = "; held shared, readers alone admitted" * any(each.held == "shared" for each in run.probes)
+        yield f"Held exclusively on each of {hosts} in turn, and refused on the others{readers}: {names}."
     answers: dict[str, list[str]] = {}
-    for each in run.probes:
+    for each in telling(run.probes):
         if each.verdict != "safe":
             answers.setdefault(words_of(each), []).append(OWN[EXCLUSION[each.lock]].title)
     for words, titles in answers.items():
