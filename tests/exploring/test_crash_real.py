@@ -96,6 +96,28 @@ def test_a_file_that_is_not_the_model_s_is_noticed(left_out: str, comes_to: list
     assert in_fresh_process(without, left_out, token(IN_BETWEEN), str(tmp_path)) == comes_to
 
 
+def disturbed(made: str, directory: str) -> list[Any]:
+    """One performance while something else on the machine syncs all files, once, just before the power is cut."""
+    cut = disks.Filesystem.cut
+    synced: list[bool] = []
+
+    def sync_and_cut(self: disks.Filesystem) -> None:
+        if not synced:
+            os.sync()
+            synced.append(True)
+        cut(self)
+
+    disks.Filesystem.cut = sync_and_cut  # type: ignore[method-assign]
+    (done,) = reproduce(ReplayOptions(made, 1, directory, PATIENCE_S, ["ext4"])).on_disks
+    return [done.times, done.reproduced, done.disturbed]
+
+
+@pytest.mark.mounts
+@needs_power
+def test_a_sync_of_all_files_by_somebody_else_is_noticed_and_the_performance_made_again(tmp_path: Path) -> None:
+    assert in_fresh_process(disturbed, token(IN_BETWEEN), str(tmp_path)) == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("made", "asked", "said"),
     [

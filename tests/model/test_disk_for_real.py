@@ -151,35 +151,48 @@ def cut(disk: Filesystem, plans: list[Plan], *, whole: bool = False) -> tuple[li
             opened.append(os.open(path, os.O_RDWR))
             ends.callback(os.close, opened[-1])
         disk.settle()
+        lost = True
         for plan, descriptor in zip(plans, opened, strict=True):
-            ends.callback(perform(plan, descriptor, whole=whole).close)
-        lost = all(
-            is_dirty(descriptor, unit * PAGE, PAGE) is not False
-            for plan, descriptor in zip(plans, opened, strict=True)
-            for unit in plan.old
-        )
+            mapping, each = perform(plan, descriptor, whole=whole)
+            ends.callback(mapping.close)
+            lost = lost and each
         disk.cut()
+        for plan, descriptor in zip(plans, opened, strict=True):
+            lost = lost and all(not_written(descriptor, unit) for unit in plan.old)
     disk.unmount()
     disk.mount()
     return [Path(disk.folder, f"{number}").read_bytes() for number in range(len(plans))], lost
 
 
-def perform(plan: Plan, descriptor: int, *, whole: bool) -> mmap.mmap:
+def not_written(descriptor: int, unit: int) -> bool:
+    """That a dirty page is dirty still, as far as the kernel says."""
+    return is_dirty(descriptor, unit * PAGE, PAGE) is not False
+
+
+def perform(plan: Plan, descriptor: int, *, whole: bool) -> tuple[mmap.mmap, bool]:
+    """The mapping, and whether no page was written back that is to be lost, before it is stored into once more."""
     if not whole:
         single_pages(descriptor)
     mapping = mmap.mmap(descriptor, SIZE)
     if not whole:
         mapping.madvise(mmap.MADV_RANDOM)
+    dirty: set[int] = set()
+    lost = True
     for number in range(len(plan.calls) + 1):
         for unit in plan.moments.get(number, ()):
             write_back(descriptor, unit * PAGE, PAGE)
+            dirty.discard(unit)
         if number < len(plan.calls):
             stores, start, length, letter = plan.calls[number]
+            units = set(range(start // PAGE, (start + length - 1) // PAGE + 1))
             if stores:
+                lost = lost and all(not_written(descriptor, unit) for unit in dirty.intersection(units, plan.old))
                 mapping[start : start + length] = bytes([letter]) * length
+                dirty |= units
             else:
                 mapping.flush(start // PAGE * PAGE, length + start % PAGE)
-    return mapping
+                dirty -= units
+    return mapping, lost
 
 
 def on_a_disk(kind: str, body: Callable[[Filesystem], Any]) -> Any:

@@ -5,15 +5,16 @@ page back at any moment: here it does so at the moments that the crash has, page
 down, all processes are killed, it is mounted anew, and the file that is there is compared with the model's. A fresh
 process recovers from it, and may crash the same way.
 
-A page that should be old must not have reached the disk yet when the power fails. Where something else made the kernel
-write it, as sync(2) of any process does, the performance says nothing and is made again.
+A page that should be old must not have reached the disk when the power fails. Where something else made the kernel
+write it, as sync(2) of any process does, the performance says nothing and is made again. A page that is dirty just
+after the power was cut was not written before: nothing can be written any more.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -45,7 +46,8 @@ class RealStage(Stage):
     """The file and the processes of one performance on a real filesystem."""
 
     def __init__(self, model: Model, disk: Filesystem, limit_s: float) -> None:
-        super().__init__(model, disk.folder / "replayed", limit_s, moments(model.script))
+        self._writes, self._dirty = moments(model)
+        super().__init__(model, disk.folder / "replayed", limit_s, {*self._writes, *self._dirty})
         self._disk = disk
         self._size = model.world.shape.layout.size
         self._descriptor = -1
@@ -61,10 +63,21 @@ class RealStage(Stage):
         """Write back what the workers laid out before their first step."""
         self._disk.settle()
 
-    def stopped(self, units: Sequence[int]) -> None:
-        """Let the kernel write these pages back."""
+    def stopped(self, number: int) -> None:
+        """Let the kernel write back the pages that are to be old as after this step.
+
+        Raises Disturbed where a page is on the disk that must not be there.
+        """
+        self._see_lost(self._dirty.get(number, ()))
+        self._write_back(self._writes.get(number, ()))
+
+    def _write_back(self, units: Iterable[int]) -> None:
         for unit in units:
             write_back(self._descriptor, unit * PAGE, PAGE)
+
+    def _see_lost(self, units: Iterable[int]) -> None:
+        if any(is_dirty(self._descriptor, unit * PAGE, PAGE) is False for unit in units):
+            raise Disturbed
 
     def fail(self, event: Event, number: int) -> None:
         """Write back all that is not old, cut the power, mount anew, and compare what is there with the model's file.
@@ -72,14 +85,15 @@ class RealStage(Stage):
         Raises Disturbed where a page that is old is on the disk already, Diverged where another file is left.
         """
         old = dict(event.old)
-        self.stopped([unit for unit in range(-(-self._size // PAGE)) if unit not in old])
-        if any(is_dirty(self._descriptor, unit * PAGE, PAGE) is False for unit in old):
-            raise Disturbed
+        self._write_back(unit for unit in range(-(-self._size // PAGE)) if unit not in old)
         self._disk.cut()
-        self.end_all()
-        self._close()
-        self._disk.unmount()
-        self._disk.mount()
+        try:
+            self._see_lost(old)
+        finally:
+            self.end_all()
+            self._close()
+            self._disk.unmount()
+            self._disk.mount()
         self.path = self._disk.folder / "replayed"
         self._open()
         self._compare(self.left(), number)
@@ -111,17 +125,31 @@ class RealStage(Stage):
             self._descriptor = -1
 
 
-def moments(script: Script) -> dict[int, list[int]]:
-    """Return, by the number of the step, the units that are written back after it and are old when the power fails."""
-    found: dict[int, list[int]] = {}
+Moments = dict[int, list[int]]
+"""Units of the file, by the number of a step."""
+
+
+def moments(model: Model) -> tuple[Moments, Moments]:
+    """Return the units that are written back after a step, and those that must be dirty then and not on the disk.
+
+    The first are old when the power fails, as after that step. The second are stored into once more by the next step:
+    what was stored before must not reach the disk either.
+    """
+    writes: Moments = {}
+    dirty: Moments = {}
     number = begun = 0
-    for event in script.events:
+    for event in model.script.events:
         number += event.steps if event.kind in "xr" else 1
         for unit, step in event.old:
             if step > begun:  # else it has not changed on the disk since the failure before this one
-                found.setdefault(step, []).append(unit)
+                writes.setdefault(step, []).append(unit)
+            page = slice(unit * PAGE, (unit + 1) * PAGE)
+            pages = [each[page] for each in model.contents[max(step, begun) : number]]
+            stores = [at for at in range(1, len(pages)) if pages[at] != pages[at - 1]]
+            for at in stores[1:]:
+                dirty.setdefault(max(step, begun) + at - 1, []).append(unit)
         begun = number if event.kind == "p" else begun
-    return found
+    return writes, dirty
 
 
 def check_real(script: Script, asked: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ file that this failure may leave, made and not found.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,8 +220,8 @@ class Stage:
     model: Model
     path: Path
     limit_s: float
-    stops: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    """The steps after which something is done with these units, before the next step."""
+    stops: Collection[int] = ()
+    """The steps after which `stopped` is called, before the next step."""
 
     def perform(self) -> bytes:
         """Perform the script once; return what is left of the file. Raises Diverged."""
@@ -254,8 +254,8 @@ class Stage:
     def started(self) -> None:
         """All workers stand before their first step."""
 
-    def stopped(self, units: Sequence[int]) -> None:
-        """One of the `stops` is reached."""
+    def stopped(self, number: int) -> None:
+        """Step `number`, one of the `stops`, is done."""
 
     def fail(self, event: Event, number: int) -> None:
         """Let the power fail, after so many steps, this one among them."""
@@ -301,7 +301,7 @@ class Stage:
         for number in range(first + 1, first + event.steps + 1):
             if number in self.stops or number == first + event.steps:
                 done += self._asked(self._processes[worker], number - first - len(done))
-                self.stopped(self.stops.get(number, ()))
+                self.stopped(number)
         expected = self.model.steps[first : first + event.steps]
         for number, (step, each) in enumerate(zip(expected, done, strict=False), first + 1):
             if [step.operation, step.start, step.length] != each:

@@ -203,21 +203,19 @@ def _fail(disk: Filesystem, prepare: Callable[[], dict[Path, list[int]]]) -> Non
     Raises CannotRunError where that happens again and again.
     """
     for _ in range(AGAIN_AT_MOST):
-        if all(_is_lost(path, each) for path, pages in prepare().items() for each in pages):
+        with ExitStack() as closed:
+            pages = []
+            for path, numbers in prepare().items():
+                descriptor = os.open(path, os.O_RDONLY)
+                closed.callback(os.close, descriptor)
+                pages += [(descriptor, number * PAGE, PAGE) for number in numbers]
             disk.cut()
-            disk.unmount()
-            disk.mount()
+            lost = all(is_dirty(*page) is not False for page in pages)  # as far as the kernel says
+        disk.unmount()
+        disk.mount()
+        if lost:
             return
     raise CannotRunError("something on this machine writes all pages back (sync?); try again")
-
-
-def _is_lost(path: Path, number: int) -> bool:
-    """Return whether the page has not been written back yet, as far as the kernel says."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return is_dirty(descriptor, number * PAGE, PAGE) is not False
-    finally:
-        os.close(descriptor)
 
 
 def _read_from_disk(path: Path) -> str:
