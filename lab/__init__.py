@@ -34,7 +34,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .api.histories import assert_linearizable
     from .api.session import bench, check, explore, locks, race, replay
+    from .calls import Calls, Impossible
     from .errors import CannotRunError, LabError, UsageError
     from .locking.adapters import adapt
     from .locking.protocol import Deadlock
@@ -45,15 +47,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERY_LOCK",
+    "Calls",
     "CannotRunError",
     "Damage",
     "Deadlock",
+    "Impossible",
     "LabError",
     "Outcome",
     "Scenario",
     "UsageError",
     "Worker",
     "adapt",
+    "assert_linearizable",
     "bench",
     "check",
     "explore",
@@ -65,8 +70,11 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Calls": ".calls",
+    "Impossible": ".calls",
     "Deadlock": ".locking.protocol",
     "adapt": ".locking.adapters",
+    "assert_linearizable": ".api.histories",
     "ordered_by": ".watching.annotations",
     **dict.fromkeys(("CannotRunError", "LabError", "UsageError"), ".errors"),
     **dict.fromkeys(("bench", "check", "explore", "locks", "race", "replay"), ".api.session"),

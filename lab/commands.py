@@ -84,6 +84,12 @@ COMMANDS = {
         "hosts:Hosts",
         writes=TABLES + "; a small file in DIR, which it removes",
     ),
+    "history": Command(
+        "judge a recorded history of calls: does an order of them explain every result",
+        "history:History",
+        damage="not linearizable: no order of the calls explains their results",
+        writes=ASKED,
+    ),
     "list": Command("list scenarios, locks and backings, and which work here", writes="what --json names"),
     "locks": Command(
         "compare the locks, as measured here; of one lock, the runs that show it",

@@ -23,6 +23,7 @@ TYPED = [
     ["index.md"],
     ["python.md"],
     ["ci.md"],
+    ["histories.md"],
     ["teach/hand-out.md", "teach/answers.md"],
 ]
 """The pages that are run from their first block to their last; those that stand together, in one folder."""

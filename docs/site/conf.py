@@ -13,7 +13,7 @@ PARTS = {
     "Teach": ["docs/teach/index", "docs/teach/hand-out", "docs/teach/answers"],
     "Check a mount": ["docs/check", "docs/check-inside", "docs/hosts", "results/filesystems"],
     "Test your lock": ["docs/locks", "docs/pytest", "docs/python", "docs/lock-survey"],
-    "Test your program": ["docs/programs", "docs/watch"],
+    "Test your program": ["docs/programs", "docs/watch", "docs/histories"],
     "Your own scenario": ["docs/own-scenario"],
     "Explore": ["docs/explore", "docs/crash"],
     "Prices": ["docs/bench", "docs/plot"],

@@ -342,6 +342,13 @@ class Session:
         request = Request("locks", {**given, "dir": self._folders(dir)[0], "lock": None}, locks=given_locks)
         return self._returned(LocksResult(self._ask(request, LockSurvey), self._unable))
 
+    @staticmethod
+    def assert_linearizable(calls: Any, model: Any, *, time_limit: float = TIME_LIMIT_S) -> None:
+        """Assert that an order of recorded calls explains every result: see `lab.assert_linearizable`."""
+        from .histories import assert_linearizable
+
+        assert_linearizable(calls, model, time_limit=time_limit)
+
     def _folders(self, given: Directory | Sequence[Directory] | None) -> list[str]:
         return [str(_directory(each)) for each in _listed(given) or [self._directory or temporary_directory()]]
 

@@ -262,68 +262,41 @@ def _never_empty(puts: dict[Any, Call], takes: dict[Any, Call], empty: list[Call
 
 
 def counter(calls: Sequence[Call]) -> str:
-    """Answer for a counter to which one is added each time, where all of the `add` say the sum, or none of them does.
+    """Answer for a counter to which one is added each time.
 
-    Reads come in the order of what they saw. In each gap between two reads the additions take place whose time ends
-    first: no other choice can leave more room (Jackson's rule, earliest deadline first).
+    The calls that gave a sum come in the order of what they gave. In the gaps between them take place the additions
+    that gave none, and of these first the one whose time ends first: no other choice can leave more room (Jackson's
+    rule, earliest deadline first).
     """
-    adds = [call for call in calls if call.name in Counter.silent]
-    reads = [call for call in calls if call.name not in Counter.silent and call.result is not UNKNOWN]
-    if any(call.args not in ((), (1,)) for call in adds):
+    if any(call.name in Counter.silent and call.args not in ((), (1,)) for call in calls):
         raise Ambiguous
-    summed = [call for call in adds if call.result is not UNKNOWN]
-    if summed and len(summed) < len(adds):
+    told = [call for call in calls if call.result is not UNKNOWN]
+    if not all(isinstance(call.result, int) for call in told):
         raise Ambiguous
-    if not all(isinstance(call.result, int) for call in [*summed, *reads]):
-        raise Ambiguous
-    if summed:
-        return _sums(summed, reads)
-    reads.sort(key=lambda call: (call.result, call.start))
-    if any(one.last < other for one, other in zip(reads, _latest(reads), strict=True)):
-        return "two reads saw the values in another order than that of their times"
-    return _between_reads(adds, reads)
-
-
-def _latest(calls: Sequence[Call]) -> list[int]:
-    """Return for each place the latest start of the calls up to it."""
-    latest, so_far = [], -NEVER
-    for call in calls:
-        so_far = max(so_far, call.start)
-        latest.append(so_far)
-    return latest
-
-
-def _sums(adds: list[Call], reads: list[Call]) -> str:
-    """Answer where every addition says the sum: there is one order of them."""
-    if sorted(call.result for call in adds) != list(range(1, len(adds) + 1)):
-        return "the sums that the additions gave are not one each of 1, 2, 3, ..."
-    if any(not 0 <= call.result <= len(adds) for call in reads):
-        return "a sum was read that no addition gave"
-    order = sorted(reads + adds, key=lambda call: (call.result, call.name not in Counter.silent, call.start))
-    for call, latest in zip(order, _latest(order), strict=True):
-        if call.last < latest:
-            return f"{call_text(call)} gave {call.result}, and a call that gave less, or the same, began after its end"
-    return ""
-
-
-def _between_reads(adds: list[Call], reads: list[Call]) -> str:
-    """Return which read saw a sum that the additions which were possible then do not make; reads are in order."""
-    first_ends = [call.last for call in reads]
-    for at in range(len(reads) - 2, -1, -1):
+    told.sort(key=lambda call: (call.result, call.name not in Counter.silent, call.start))
+    first_ends = [call.last for call in told]
+    for at in range(len(told) - 2, -1, -1):
         first_ends[at] = min(first_ends[at], first_ends[at + 1])
-    waiting = sorted(adds, key=lambda call: -call.start)
+    untold = [call for call in calls if call.result is UNKNOWN and call.name in Counter.silent]
+    waiting = sorted(untold, key=lambda call: -call.start)
     ready: list[int] = []
-    total = 0
-    for call, latest, first_end in zip(reads, _latest(reads), first_ends, strict=True):
+    total, latest = 0, -NEVER
+    for call, first_end in zip(told, first_ends, strict=True):
+        latest = max(latest, call.start)
+        gave = f"{call_text(call)} gave {call.result}"
+        if call.last < latest:
+            return f"{gave}, and ended before a call began that gave less, or as much"
         while waiting and waiting[-1].start <= first_end:
             heappush(ready, waiting.pop().last)
-        while total < call.result and ready:
+        before = call.result - (call.name in Counter.silent)
+        while total < before and ready:
             heappop(ready)
             total += 1
-        if total != call.result:
-            return f"{call_text(call)} gave {call.result}, and no more than {total} could be added before its end"
+        if total != before:
+            return f"{gave}, and there was no way to {before}"
         if ready and ready[0] < latest:
-            return f"{call_text(call)} gave {call.result}, and more had been added before it began"
+            return f"{gave}, and more had been added before"
+        total = call.result
     return ""
 
 

@@ -248,3 +248,11 @@ def descriptor_facts(pid: int, descriptor: int) -> dict[str, str]:
     except OSError:
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def resident_bytes() -> int:
+    """Return how much memory of this process is in use (proc_pid_statm(5)); 0 where that cannot be read."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         SmallestShape,
         Step,
     )
+    from .history import History, HistoryCall, HistoryCore, HistoryOptions, HistoryVerdict
     from .hosts import Host, Hosts, HostsOptions
     from .race import (
         CHECK,
@@ -131,6 +132,7 @@ _NAMES = {
     "explore": (
         "CaseFailure Crashes Exploration ExploredCase ExploreOptions OnDisk Replay ReplayOptions SmallestShape Step"
     ),
+    "history": "History HistoryCall HistoryCore HistoryOptions HistoryVerdict",
     "hosts": "Host Hosts HostsOptions",
     "race": (
         "CHECK HOST ITS_OWN RECOVERY Accesses BetweenHosts Block Case Cpu Failure Field HostPart How LockFile Options "

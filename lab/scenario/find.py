@@ -267,6 +267,17 @@ def _found(name: str, place: str, loaded: object) -> list[Found]:
 @cache
 def load(path: Path) -> list[Found]:
     """Return the classes of a scenario file, the first under the file's name. Raises UsageError where loading fails."""
+    module = load_module(path)
+    kinds = kinds_of(module)
+    if not kinds:
+        raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `lab list` for examples")
+    for kind in kinds:
+        check_attributes(kind, str(path))
+    return list(describe(path.stem, kinds, module.__doc__, path))
+
+
+def load_module(path: Path) -> ModuleType:
+    """Import a file of the user's. Raises UsageError where that fails."""
     spec = spec_from_file_location(f"lab.scenarios.{path.stem}", path)
     if not _is_file(path) or spec is None or spec.loader is None:
         raise UsageError(f"{path}: no such scenario file; give a built-in name or the path of a .py file")
@@ -281,12 +292,7 @@ def load(path: Path) -> list[Found]:
         raise
     except (Exception, SystemExit) as error:
         raise UsageError(f"{path}: cannot be loaded: {error_line(error)}; fix the file") from error
-    kinds = kinds_of(module)
-    if not kinds:
-        raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `lab list` for examples")
-    for kind in kinds:
-        check_attributes(kind, str(path))
-    return list(describe(path.stem, kinds, module.__doc__, path))
+    return module
 
 
 def _is_file(path: Path) -> bool:

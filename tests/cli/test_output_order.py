@@ -35,6 +35,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "plot": ("plot", "bench.json", "-o", "made.svg"),
     "watch": ("watch", "--", "true"),
     "hosts": ("hosts", "local", "--dir", "/nowhere"),
+    "history": ("history", "history.jsonl"),
     "list": ("list",),
     "locks": ("locks", "flock", "--seconds", "0.3"),
     "new": ("new", "made"),
@@ -92,6 +93,7 @@ def folder(tmp_path: Path, measured: Path) -> Path:
     """Where the command lines above find what they name."""
     scenario_file(tmp_path / "loud.py", LOUD, check="print('check prints'); return [Damage('kind', 1, 2, ('seen',))]")
     (tmp_path / "bench.json").symlink_to(measured)
+    (tmp_path / "history.jsonl").write_text('{"process": 1, "op": "read", "result": 1, "start_ns": 1, "end_ns": 2}')
     return tmp_path
 
 

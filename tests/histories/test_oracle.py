@@ -82,9 +82,8 @@ MUTANTS = {
     "queue: taken after, or at once": (exact, "queue", "latest > takes[value].last", "latest >= takes[value].last"),
     "queue: full until, or at once": (exact, "queue", "call.last < merged[at][1]", "call.last <= merged[at][1]"),
     "queue: spans that touch": (exact, "queue", "begin < merged[-1][1]", "begin <= merged[-1][1]"),
-    "counter: sums that touch": (exact, "counter", "call.last < latest:", "call.last <= latest:"),
-    "counter: reads that touch": (exact, "sums", "one.last < other for", "one.last <= other for"),
-    "counter: possible until, or at once": (exact, "sums", "start <= first_end", "start < first_end"),
+    "counter: sums that touch": (exact, "counter", "if call.last < latest:", "if call.last <= latest:"),
+    "counter: possible until, or at once": (exact, "sums", "-1].start <= first_end", "-1].start < first_end"),
     "counter: over before, or at once": (exact, "sums", "ready[0] < latest", "ready[0] <= latest"),
     "counter: the last deadline first": (exact, "sums", "ready, waiting.pop().last", "ready, -waiting.pop().last"),
 }  # fmt: skip

@@ -1,0 +1,232 @@
+"""Find the smallest part of a history that no order explains, and say why.
+
+Calls are only left out in ways that keep a linearizable history linearizable, so that what is left still proves that
+the whole history is not: those after the moment that no order gets beyond; those that only read; all that concern the
+same values; and of each other call its time and its result, so that it may happen at any moment, or never.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from .automaton import NO_STATE, Automaton, OfModel, Specification, freeze
+from .call import UNKNOWN, Call, Impossible, call_text, value_text
+from .judge import Budget, Judgement, judge
+from .models import Log, Map, Mutex, Queue, Register, Stack
+
+LONGEST_S = 1.0
+"""So long one part of a history is judged at most."""
+
+MOST_CONFIGURATIONS = 20_000
+"""A part of a history that takes more to judge counts as one that an order explains: it is not left out."""
+
+MOST_ORDERED, MOST_SHOWN = 9, 6
+"""Of so many calls the orders are followed, and of so many of these it is said what contradicts them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The calls that contradict each other, by their starts, and calls that may happen at any time, or never.
+
+    `smallest` is false where the time was over before every call had been tried. `orders` say of the longest orders
+    what contradicts them, `orders_left_out` how many more there are. `why` is the reason where the values tell it.
+    """
+
+    calls: list[Call]
+    any_time: list[Call] = field(default_factory=list)
+    smallest: bool = True
+    orders: list[str] = field(default_factory=list)
+    orders_left_out: int = 0
+    why: str = ""
+
+
+def core_of(judgement: Judgement, specification: Specification, seconds: float = 5.0) -> Core:
+    """Return the core of the part that the judgement found not to be linearizable, found within about that time."""
+    shrinking = _Shrinking(
+        specification, time.monotonic() + seconds, max(MOST_CONFIGURATIONS, 2 * judgement.configurations)
+    )
+    calls = sorted(judgement.calls, key=lambda call: call.start)
+    if judgement.reached is not None:
+        calls = [_until(call, judgement.reached) for call in calls if call.start <= judgement.reached]
+    for units_of in (_reads, _values):
+        calls = shrinking.without(calls, units_of(calls, specification))
+    earliest = min(call.start for call in calls)
+    free = [call._replace(result=UNKNOWN, start=earliest, end=None) for call in calls]
+    calls = shrinking.without(calls, [[number] for number, call in enumerate(calls) if call != free[number]], free)
+    needed = [call for call, freed in zip(calls, free, strict=True) if call is not freed]
+    any_time = [call for call, freed in zip(calls, free, strict=True) if call is freed]
+    why = judge(calls, specification, Budget(configurations=1)).why
+    core = Core(needed, any_time, smallest=not shrinking.is_over(), why=why)
+    if len(calls) > MOST_ORDERED:
+        return core
+    texts = list(dict.fromkeys(text for _, text in sorted(_dead_ends(calls, specification), key=lambda end: -end[0])))
+    return replace(core, orders=texts[:MOST_SHOWN], orders_left_out=len(texts[MOST_SHOWN:]))
+
+
+def _until(call: Call, moment: int) -> Call:
+    """Return the call as it is known at this moment."""
+    return call._replace(end=None, result=UNKNOWN) if call.last > moment else call
+
+
+@dataclass(slots=True)
+class _Shrinking:
+    """Leaves out as much as it can, until a moment."""
+
+    specification: Specification
+    until: float
+    configurations: int
+
+    def is_over(self) -> bool:
+        """Return True once the time is over."""
+        return time.monotonic() > self.until
+
+    def _contradicts(self, calls: Sequence[Call]) -> bool:
+        """Return True where it is soon certain that no order explains the calls."""
+        budget = Budget(min(self.until, time.monotonic() + LONGEST_S), self.configurations)
+        return judge(calls, self.specification, budget).verdict == "not linearizable"
+
+    def without(
+        self, calls: list[Call], units: Sequence[Sequence[int]], instead: Sequence[Call] | None = None
+    ) -> list[Call]:
+        """Leave out units of the calls, or replace them by others: all, then halves, and smaller and smaller parts.
+
+        The calls of the units that are left still contradict each other (Zeller and Hildebrandt, Simplifying and
+        isolating failure-inducing input, 2002).
+        """
+        gone: set[int] = set()
+
+        def rest(left_out: set[int]) -> list[Call]:
+            if instead:
+                return [instead[number] if number in left_out else call for number, call in enumerate(calls)]
+            return [call for number, call in enumerate(calls) if number not in left_out]
+
+        size = len(units)
+        while units and not self.is_over():
+            kept: list[Sequence[int]] = []
+            for at in range(0, len(units), size):
+                part = units[at : at + size]
+                without = gone.union(*part)
+                if not self.is_over() and self._contradicts(rest(without)):
+                    gone = without
+                else:
+                    kept += part
+            if size == 1:
+                break
+            units, size = kept, size // 2
+        return rest(gone)
+
+
+def _reads(calls: Sequence[Call], specification: Specification) -> list[list[int]]:
+    """Return each call that only reads: what it saw is no part of what the others did."""
+    return [[at] for at, call in enumerate(calls) if specification.only_reads(call.name, call.args, call.result)]
+
+
+def _values(calls: Sequence[Call], specification: Specification) -> list[list[int]]:
+    """Return calls that may only be missing together: all that wrote or saw the same values."""
+    model = specification.model if isinstance(specification, OfModel) else None
+    if model is Mutex:
+        return _pairs(calls)
+    touched = TOUCHED.get(model) if model else None
+    values = [touched(call) for call in calls] if touched else [None]
+    if None in values:
+        return []
+    leader: dict[Hashable, Hashable] = {}
+
+    def lead(value: Hashable) -> Hashable:
+        while (above := leader.setdefault(value, value)) != value:
+            value = above
+        return value
+
+    for own in values:
+        for value in own or ():
+            leader[lead(value)] = lead(own[0]) if own else value
+    together: dict[Hashable, list[int]] = {}
+    for at, own in enumerate(values):
+        if own:
+            together.setdefault(lead(own[0]), []).append(at)
+    return list(together.values())
+
+
+def _touched_by_register(call: Call) -> tuple[Hashable, ...] | None:
+    """Return the values that a call wrote or saw; None where leaving out other calls could change its result."""
+    if call.name in ("read", "get"):
+        return () if call.result is UNKNOWN else (freeze(call.result),)
+    if call.name in ("write", "put"):
+        return (freeze(call.args[-1]),)
+    if call.name == "remove":
+        return (None,)
+    if call.name == "cas" and (call.open or call.result is True):
+        return tuple(map(freeze, call.args[-2:]))
+    return None
+
+
+def _touched_by_queue(call: Call) -> tuple[Hashable, ...] | None:
+    if call.name not in (*Queue.takes, "pop"):
+        return (freeze(call.args[0]),)
+    if call.result is UNKNOWN:
+        return () if call.open else None
+    return () if call.result is None else (freeze(call.result),)
+
+
+def _touched_by_log(call: Call) -> tuple[Hashable, ...] | None:
+    if call.name == "append":
+        return (freeze(call.args[0]),)
+    return tuple(map(freeze, call.result)) if isinstance(call.result, list | tuple) else ()
+
+
+TOUCHED: dict[type, Callable[[Call], tuple[Hashable, ...] | None]] = {
+    Log: _touched_by_log,
+    Map: _touched_by_register,
+    Queue: _touched_by_queue,
+    Register: _touched_by_register,
+    Stack: _touched_by_queue,
+}
+
+
+def _pairs(calls: Sequence[Call]) -> list[list[int]]:
+    """Return each `acquire` with the `release` of its process, where all processes make them by turns."""
+    pairs: list[list[int]] = []
+    held: dict[int | str, int] = {}
+    for at, call in enumerate(calls):
+        acquires = call.name in ("acquire", "lock")
+        if acquires == (call.process in held):
+            return []
+        if acquires:
+            held[call.process] = at
+            continue
+        begin = held.pop(call.process)
+        if calls[begin].last > call.start:
+            return []
+        if not call.open:
+            pairs.append([begin, at])
+    return pairs
+
+
+def _dead_ends(calls: Sequence[Call], specification: Specification) -> Iterator[tuple[int, str]]:
+    """Yield what contradicts the orders that time allows, and behind how many calls."""
+    automaton = Automaton(specification)
+    seen: set[tuple[frozenset[int], int]] = set()
+
+    def follow(order: tuple[int, ...], state: int) -> Iterator[tuple[int, str]]:
+        left = frozenset(range(len(calls))) - set(order)
+        if (left, state) in seen:
+            return
+        seen.add((left, state))
+        first_end = min(calls[each].last for each in left)
+        for each in sorted(left):
+            call = calls[each]
+            if call.start > first_end:
+                continue
+            after = automaton.step(state, automaton.class_of(call.name, call.args, call.result))
+            if after != NO_STATE:
+                yield from follow((*order, each), after)
+                continue
+            given, _ = automaton.perform(state, call.name, call.args)
+            before = ", ".join(call_text(calls[number]) for number in order) or "first"
+            would = "cannot return" if given is Impossible else f"would give {value_text(given)}"
+            gave = "" if given is Impossible or call.result is UNKNOWN else f", gave {value_text(call.result)}"
+            yield len(order), f"{before}: {call_text(call)} {would}{gave}"
+
+    yield from follow((), automaton.initial)
