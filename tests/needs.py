@@ -125,10 +125,12 @@ def _need_mounts() -> None:
 def _need_power() -> None:
     """Filesystems in memory whose power can be cut (lab/host/disks.py)."""
     from lab.errors import CannotRunError
-    from lab.host.disks import KINDS, available_kinds
+    from lab.host.disks import KINDS, available_kinds, loop_filesystem
 
     try:
-        available_kinds(KINDS)
+        for kind in available_kinds(KINDS):
+            with loop_filesystem(kind):
+                pass
     except CannotRunError as error:
         raise Missing(str(error)) from error
 

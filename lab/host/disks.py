@@ -48,7 +48,7 @@ KINDS = tuple(MEBIBYTES)
 
 PAGE = 4096
 MAKES_S, TAKES_S, TRY_AGAIN_S = 60.0, 10.0, 0.05
-NO_LOOP = "run as root where there are loop devices, and not in a container that hides them"
+NO_LOOP = "run as root on a machine with loop devices"
 
 _library = ctypes.CDLL(None, use_errno=True)
 _library.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)

@@ -159,20 +159,27 @@ class Recorder:
             at += length
         return found
 
-    @contextmanager
-    def crashed(self, record: Sequence[Written], keeps: Callable[[int, int], bool]) -> Iterator[Path]:
-        """Mount the disk that a crash leaves and yield its root, which lasts as long as the block.
+    def rebuilt(self, record: Sequence[Written], keeps: Callable[[int, int], bool]) -> int:
+        """Return the descriptor of a disk in memory as a crash leaves it, which is the caller's to close.
 
-        It has those sectors of which `keeps` is true, by the number of the write in the record and that of the sector
-        in the write. The filesystem itself may not be mounted meanwhile. Raises CannotRunError where the crashed one
-        cannot be mounted.
+        It has those sectors of which `keeps` is true, by the number of the write in the record and the first byte of
+        the sector on the disk.
         """
         memory = _copied(self._base)
+        for number, (start, data) in enumerate(record):
+            for at in range(0, len(data), SECTOR):
+                if keeps(number, start + at):
+                    os.pwrite(memory, data[at : at + SECTOR], start + at)
+        return memory
+
+    @contextmanager
+    def crashed(self, record: Sequence[Written], keeps: Callable[[int, int], bool]) -> Iterator[Path]:
+        """Mount such a disk and yield its root, which lasts as long as the block.
+
+        The filesystem itself may not be mounted meanwhile. Raises CannotRunError where this one cannot be mounted.
+        """
+        memory = self.rebuilt(record, keeps)
         try:
-            for number, (start, data) in enumerate(record):
-                for at in range(0, len(data), SECTOR):
-                    if keeps(number, at // SECTOR):
-                        os.pwrite(memory, data[at : at + SECTOR], start + at)
             with loop_filesystem(self.filesystem.kind, memory) as disk:
                 yield disk.folder
         finally:
@@ -188,21 +195,15 @@ def check_recording() -> None:
 
 
 @contextmanager
-def recording_disk(kind: str) -> Iterator[Recorder]:
-    """Make and mount a filesystem on a disk that keeps a record. Raises CannotRunError.
+def recording_disk(kind: str, disk: int | None = None) -> Iterator[Recorder]:
+    """Mount a filesystem on a disk that keeps a record: a new one, or a copy of this disk. Raises CannotRunError.
 
     The server is a process of its own, which ends with this one.
     """
     check_recording()
     kept: list[int] = []
     try:
-        data = _memory(kept, os.memfd_create("lab-data"))
-        os.ftruncate(data, MEBIBYTES[kind] << 20)
-        loop = Loop(data)
-        try:
-            Filesystem(kind, loop.path).make()
-        finally:
-            loop.close()
+        data = _memory(kept, blank_disk(kind) if disk is None else _copied(disk))
         base, log = _memory(kept, _copied(data)), _memory(kept, os.memfd_create("lab-log"))
         fails = mmap.mmap(-1, 1)
         device = _memory(kept, os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
@@ -215,7 +216,7 @@ def recording_disk(kind: str) -> Iterator[Recorder]:
         os.close(device)
         kept.remove(device)
         try:
-            with _opened(mounted) as disk, loop_filesystem(kind, disk) as filesystem:
+            with _opened(mounted) as served, loop_filesystem(kind, served) as filesystem:
                 yield Recorder(filesystem, log, fails, base)
         finally:
             os.close(mounted)  # ends the server, once nothing of it is open
@@ -227,6 +228,22 @@ def recording_disk(kind: str) -> Iterator[Recorder]:
     finally:
         for descriptor in kept:
             os.close(descriptor)
+
+
+def blank_disk(kind: str) -> int:
+    """Return the descriptor of a disk in memory with a new filesystem, the caller's to close. Raises CannotRunError."""
+    memory = os.memfd_create(f"lab-disk-{os.getpid()}")
+    try:
+        os.ftruncate(memory, MEBIBYTES[kind] << 20)
+        loop = Loop(memory)
+        try:
+            Filesystem(kind, loop.path).make()
+        finally:
+            loop.close()
+    except BaseException:
+        os.close(memory)
+        raise
+    return memory
 
 
 def _serve(server: _Server, mounted: int) -> None:

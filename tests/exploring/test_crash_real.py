@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from ctypes import c_ubyte, c_uint64
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab import Damage, Outcome
 from lab.errors import CannotRunError, UsageError
 from lab.exploring.crash import real, script
 from lab.exploring.crash.replay import reproduce
@@ -21,6 +23,7 @@ from lab.records import ReplayOptions
 from lab.report.text.replay import exit_code, text_of
 from tests.exploring.test_crash import Kind, explored
 from tests.exploring.test_crash_replay import token_of
+from tests.exploring.worlds import scenario_of
 from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, wait_until
 
 needs_power = pytest.mark.needs("power")
@@ -57,6 +60,48 @@ def test_a_power_failure_leaves_the_model_s_file_on_real_filesystems(tmp_path: P
     assert max(map(len, twice["text"].splitlines())) <= 80
     assert in_between["figures"] == {"xfs": [1, 1, ""]}
     assert list(tmp_path.iterdir()) == []
+
+
+def both(scenario: Any, w: Any) -> None:
+    with w.write_lock():
+        for value in (1, 2):
+            w.memory.left = value
+            w.memory.right = value
+        w.memory.done = 1
+        w.sync()
+
+
+def torn(scenario: Any, memory: Any, outcome: Outcome) -> list[Damage]:
+    """The right is new and the left, which was stored before, is as it was once before, on the same page."""
+    return [Damage("torn", int((memory.left, memory.right, memory.done) == (1, 2, 0)), 1)]
+
+
+def torn_page(directory: str, wrong: int) -> list[Any]:
+    """How often a page of which two sectors are of two moments was left for real, `wrong` bytes beside the right place.
+
+    Before that: the sectors that are old, with the steps after which they were so.
+    """
+    parts = ("left", c_uint64), ("_1", c_ubyte * 504), ("right", c_uint64), ("_2", c_ubyte * 504), ("done", c_uint64)
+    found = scenario_of(both, *parts, check=torn)
+    made = explored(found, "power", 1, 1, unit="sector").token
+    assert made
+    place = real.SectorStage._on_disk
+    real.SectorStage._on_disk = lambda self, unit: place(self, unit) + wrong  # type: ignore[method-assign]
+    done = reproduce(ReplayOptions(made, 1, directory, PATIENCE_S, ["ext4", "xfs"]), found)
+    (failure,) = [event for event in script.read(made).events if event.kind == "p"]
+    return [failure.old, *([each.reproduced, each.divergence] for each in done.on_disks)]
+
+
+@pytest.mark.mounts
+@needs_power
+@pytest.mark.needs("fuse")
+def test_a_page_is_torn_for_real_by_sectors(tmp_path: Path) -> None:
+    old, *on_disks = in_fresh_process(torn_page, str(tmp_path), 0)
+    assert len(old) >= 1
+    assert {unit for unit, _ in old} < {0, 1, 2}
+    assert on_disks == [[1, ""], [1, ""]]
+    _, (reproduced, divergence), _ = in_fresh_process(torn_page, str(tmp_path), 1 << 20)
+    assert (reproduced, "the model has it otherwise" in divergence) == (0, True)
 
 
 OTHER = "the power failure at step 26 left journal as after step {}, the model has it otherwise"
@@ -122,7 +167,7 @@ def test_a_sync_of_all_files_by_somebody_else_is_noticed_and_the_performance_mad
     ("made", "asked", "said"),
     [
         (lambda: token("bank", "kill"), ["all"], "--real: a kill leaves all that was stored"),
-        (lambda: token_of(kind="power", unit=512), ["all"], "units of 512 bytes; explore with --unit page"),
+        (lambda: token_of(kind="power", unit=64), ["all"], "units of 64 bytes; explore with --unit page or sector"),
         (lambda: token(TWICE), ["ext3"], "--real: unknown filesystem 'ext3'; did you mean ext4?"),
         (lambda: token(TWICE), ["xfs", "xfs"], "--real: filesystem xfs is named twice"),
     ],

@@ -50,10 +50,10 @@ def recorded(kind: str) -> Any:
             (page,) = [number for number, each in enumerate(record) if number >= before and each.data == b"N" * PAGE]
             left = []
             for keeps in (
-                lambda number, sector: number < page,
-                lambda number, sector: True,
-                lambda number, sector: number != page or sector % 2 == 0,
-                lambda number, sector: number != page or sector < 3,
+                lambda number, at: number < page,
+                lambda number, at: True,
+                lambda number, at: number != page or at // SECTOR % 2 == 0,
+                lambda number, at: number != page or at % PAGE < 3 * SECTOR,
             ):
                 with disk.crashed(record, keeps) as folder:
                     left.append((folder / "f").read_bytes()[::SECTOR].decode())
