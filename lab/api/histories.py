@@ -18,7 +18,7 @@ from lab.histories.call import UNKNOWN, Call, call_text, value_text
 from lab.histories.core import Core, core_of
 from lab.histories.judge import Budget, Judgement, judge
 from lab.histories.models import MODELS
-from lab.histories.readers import Format, Line, check_fits, model_of, read
+from lab.histories.readers import Format, Line, check_fits, guessed_format, model_of, read
 from lab.host.environment import anonymous_text
 from lab.host.procfs import resident_bytes
 from lab.processes.deadlines import Limited, TooLong
@@ -54,11 +54,13 @@ def history(
     Without `object` and `model` the names of the calls say what they are of. Raises UsageError for a file that cannot
     be read, a line that is broken, and a model that does not have the calls.
     """
-    lines = read(_text_of(file), file, format)
+    text = _text_of(file)
+    written = format or guessed_format(text)
+    lines = read(text, file, written)
     name = str(model) if model else object or model_of(lines, file)
     specification = OfModel(load_model(model) if model else MODELS[name])
     check_fits(lines, specification, file)
-    options = HistoryOptions(anonymous_text(file), anonymous_text(name), time_limit, format or "")
+    options = HistoryOptions(anonymous_text(file), anonymous_text(name), time_limit, written)
     return Job(1, lambda tell: judged([line.call for line in lines], specification, options))
 
 
@@ -188,7 +190,7 @@ def checked_history(calls: Recorded, model: type | str | os.PathLike[str], time_
     kind = _model_of(model)
     specification = OfModel(kind)
     check_fits(lines, specification, name)
-    options = HistoryOptions(name, model if isinstance(model, str) else kind.__qualname__, time_limit)
+    options = HistoryOptions(name, model if isinstance(model, str) else kind.__name__, time_limit)
     return judged([line.call for line in lines], specification, options)
 
 

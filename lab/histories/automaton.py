@@ -110,7 +110,7 @@ class OfModel:
             model()
         except Exception as error:
             raise UsageError(
-                f"model {model.__qualname__}: cannot be made without arguments ({error_line(error)}); fix it"
+                f"model {model.__name__}: cannot be made without arguments ({error_line(error)}); fix it"
             ) from error
 
     def names(self) -> list[str]:
@@ -130,11 +130,11 @@ class OfModel:
         """Return why this cannot be called; empty where it can."""
         method = getattr(self.model, name, None) if name in self.names() else None
         if not callable(method):
-            return f"{name!r} is no call of {self.model.__qualname__}, which has {', '.join(self.names())}"
+            return f"{name!r} is no call of {self.model.__name__}, which has {', '.join(self.names())}"
         try:
             signature(method).bind(None, *args)
         except TypeError as error:
-            return f"{name} of {self.model.__qualname__}: {error}"
+            return f"{name} of {self.model.__name__}: {error}"
         except ValueError:  # a builtin that has no signature
             pass
         return ""
@@ -157,7 +157,7 @@ class OfModel:
         except Exception as error:
             called = call_text(Call(0, name, args))
             raise UsageError(
-                f"model {self.model.__qualname__}: {called} raised {error_line(error)}; return a result, or raise "
+                f"model {self.model.__name__}: {called} raised {error_line(error)}; return a result, or raise "
                 "lab.calls.Impossible where it cannot return"
             ) from error
 

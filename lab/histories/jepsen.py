@@ -34,6 +34,12 @@ class Event(NamedTuple):
     result: Any = UNKNOWN
 
 
+class Map(dict[Any, Any]):
+    """A map, and the line in which it begins."""
+
+    line = 0
+
+
 class _Tokens:
     """The tokens of a text, with their lines."""
 
@@ -53,11 +59,6 @@ class _Tokens:
     def left(self) -> bool:
         """Return True where there are more."""
         return bool(self._tokens)
-
-    @property
-    def line(self) -> int:
-        """Return the line of the next."""
-        return self._tokens[-1][0] if self._tokens else 0
 
     def value(self, deep: int = 0) -> Any:
         """Read one value; DISCARDED for one that is marked as left out."""
@@ -91,9 +92,11 @@ class _Tokens:
         if len(values) % 2:
             raise ValueError(number, "has a map with a key that has no value")
         try:
-            return dict(zip(values[::2], values[1::2], strict=True))
+            made = Map(zip(values[::2], values[1::2], strict=True))
         except TypeError:
             raise ValueError(number, "has a map as a key") from None
+        made.line = number
+        return made
 
 
 DISCARDED = object()
@@ -116,20 +119,20 @@ def _atom(token: str) -> Any:
 def edn_events(text: str) -> Iterator[Event]:
     """Yield the events of a history: maps, or one vector of them, or a map with a :history.
 
-    Only processes with a number are clients; Jepsen's nemesis has none.
+    Only processes with a number are clients; Jepsen's nemesis has none. With a :key beside it, an empty text is nothing
+    there, as Porcupine reads its histories of a map.
     """
     tokens = _Tokens(text)
     while tokens.left:
-        number = tokens.line
         value = tokens.value()
-        if isinstance(value, dict) and ":history" in value:
+        if isinstance(value, Map) and ":history" in value:
             value = value[":history"]
         for each in value if isinstance(value, tuple) else [value]:
-            if isinstance(each, dict) and isinstance(each.get(":process"), int):
-                yield _edn_event(number, each)
+            if isinstance(each, Map) and isinstance(each.get(":process"), int):
+                yield _edn_event(each.line, each)
 
 
-def _edn_event(number: int, fields: dict[Any, Any]) -> Event:
+def _edn_event(number: int, fields: Map) -> Event:
     kind, name, value = str(fields.get(":type"))[1:], str(fields.get(":f")).lstrip(":"), fields.get(":value")
     if kind not in ("invoke", "ok", "fail", "info"):
         raise ValueError(number, f"has the :type {fields.get(':type')}, and not :invoke, :ok, :fail or :info")
@@ -138,7 +141,7 @@ def _edn_event(number: int, fields: dict[Any, Any]) -> Event:
         key = (fields[":key"],)
     if kind == "invoke":
         return Event(number, fields[":process"], kind, name, key + _arguments(name, value))
-    result = None if name in WITHOUT_RESULT else True if name == "cas" else value
+    result = None if name in WITHOUT_RESULT or (key and value == "") else True if name == "cas" else value
     return Event(number, fields[":process"], kind, name, result=result)
 
 

@@ -14,13 +14,14 @@ HistoryVerdict = Literal["linearizable", "not linearizable", "unknown"]
 class HistoryOptions:
     """The options of a judgement: the names of the files of the history and of the model, and the limits.
 
-    `model` is the name of a known object, or the path of a file with a class `Model`.
+    `model` is the name of a known object, or the path of a file with a class `Model`. `format` is how the history was
+    written: in `jepsen` and `etcd` the moments are no times, they number the beginnings and ends of the calls.
     """
 
     file: str
     model: str
     time_limit_s: float
-    format: str = ""
+    format: Literal["jsonl", "jepsen", "etcd"] = "jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,13 @@ PLANS: dict[str, Plan] = {
 """How the calls on an object are chosen; no value is written twice, but for `cas`."""
 
 
+WRITES = ("write", "append", "put", "push")
+
+
 def made(
     kind: str, count: int, clients: int = 8, *, seed: int = 1, wrong: bool = False, crashes: float = 0
 ) -> list[Call]:
-    """So many calls of clients that each make one after the other; `wrong` gives two of the later results to each
-    other.
-    """
+    """So many calls of clients that each make one after the other; `wrong` exchanges two results."""
     random = Random(f"{kind} {seed}")
     free = [random.random() for _ in range(clients)]
     planned = []
@@ -46,20 +47,23 @@ def made(
         Call(client, name, args, getattr(state, name)(*args), int(start * 1e6), int(end * 1e6))
         for _, start, end, client, name, args in sorted(planned)
     ]
-    if wrong:
+    if wrong and kind == "cas":  # few values: an exchange could still be explained
+        calls[-1] = calls[-1]._replace(name="read", args=(), result=99)
+    elif wrong:
         _spoil(calls)
     calls = [call._replace(end=None) if random.random() < crashes else call for call in calls]
     return sorted(calls, key=lambda call: call.start)
 
 
 def _spoil(calls: list[Call]) -> None:
-    """Exchange the results of two reads, of which one began after the end of the other."""
-    seen = [at for at, call in enumerate(calls) if call.result is not None and not call.args]
-    one = seen[int(len(seen) * 0.7)]
-    other = next(at for at in seen if calls[at].start > calls[one].last and calls[at].result != calls[one].result)
-    results = calls[one].result, calls[other].result
-    calls[other], calls[one] = (
-        calls[at]._replace(result=result) for at, result in zip((other, one), results, strict=True)
+    """Exchange the results of the last read and of one long before it."""
+    reads = [at for at, call in enumerate(calls) if call.result is not None and call.name not in WRITES]
+    last = reads[-1]
+    alike = [at for at in reads if calls[at].args == calls[last].args and calls[at].result != calls[last].result]
+    early = alike[int(len(alike) * 0.7)]
+    results = calls[last].result, calls[early].result
+    calls[early], calls[last] = (
+        calls[at]._replace(result=result) for at, result in zip((early, last), results, strict=True)
     )
 
 

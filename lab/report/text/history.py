@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lab.analysis.statistics import plural
 from lab.errors import ExitCode
@@ -60,20 +60,21 @@ def _ways(run: History) -> str:
 def _core(run: History) -> Iterator[str]:
     if not run.core:
         return
-    yield _table(run.core)
+    has_times = run.options.format == "jsonl"
+    yield _table(run.core, duration if has_times else str)
     yield from _beside(run, run.core)
     if run.core.orders:
         more = f"\n  and {run.core.orders_left_out:,} more" if run.core.orders_left_out else ""
         yield "Where the orders fail:\n" + "\n".join(wrapped(each, "  ", indent=4) for each in run.core.orders) + more
 
 
-def _table(core: HistoryCore) -> str:
-    """Return the last of the calls, with a picture of their times."""
+def _table(core: HistoryCore, moment: Callable[[int], str]) -> str:
+    """Return the last of the calls, with a picture of their times; `moment` writes one."""
     at_any_time = core.any_time if len(core.any_time) + len(core.calls) <= MOST_ROWS else []
     shown = core.calls[-MOST_ROWS:]
     begin = min(call.start_ns for call in shown)
     last = max(max(call.start_ns, call.end_ns or 0) for call in shown)
-    rows = [[*_cells(call), duration(call.start_ns - begin), _end(call, begin)] for call in shown]
+    rows = [[*_cells(call), moment(call.start_ns - begin), _end(call, begin, moment)] for call in shown]
     rows += [[*_cells(call), "any time", "or never"] for call in at_any_time]
     taken = sum(max(len(row[at]) for row in [HEAD, *rows]) + 2 for at in range(len(HEAD)))
     width = max(LEAST_PICTURE, min(table_width() - taken, 40))
@@ -91,8 +92,8 @@ def _short(text: str, most: int = MOST_WIDTH) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _end(call: HistoryCall, begin: int) -> str:
-    return "never" if call.end_ns is None else duration(call.end_ns - begin)
+def _end(call: HistoryCall, begin: int, moment: Callable[[int], str]) -> str:
+    return "never" if call.end_ns is None else moment(call.end_ns - begin)
 
 
 def _picture(call: HistoryCall, begin: int, last: int, width: int) -> str:

@@ -1,0 +1,115 @@
+"""Long histories are judged by every way alike, within their budget; the core of a failure is as small as can be."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.errors import UsageError
+from lab.histories.automaton import Automaton, OfModel, copied, freeze
+from lab.histories.call import UNKNOWN, Call
+from lab.histories.core import core_of
+from lab.histories.judge import Budget, as_judged, judge
+from lab.histories.models import MODELS, Mutex, Queue, Register
+from tests.histories.brute import explained
+from tests.histories.made import PLANS, made
+
+
+def model_of(kind: str) -> type:
+    return MODELS.get(kind, Register)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PLANS if kind not in ("stack", "queue")])
+def test_all_ways_agree_on_a_history_of_400_calls(kind: str) -> None:
+    specification = OfModel(model_of(kind))
+    for wrong in (False, True):
+        calls = made(kind, 400, wrong=wrong, crashes=0 if wrong else 0.02)
+        ways = [judge(calls, specification), judge(calls, specification, exact=False)]
+        assert {way.verdict for way in ways} == {"not linearizable" if wrong else "linearizable"}, kind
+        assert ways[1].searched >= 1
+
+
+def test_the_parts_of_a_map_are_judged_by_themselves_and_one_that_is_wrong_is_found_behind_one_that_is_hard() -> None:
+    """Key 0 takes a long search; key 1 is wrong at once."""
+    hard = [Call(number, "cas", (0, number, number + 1), UNKNOWN, 0, 100) for number in range(12)]
+    hard += [Call(20, "get", (0,), 99, 101, 102)]
+    wrong = [Call(30, "get", (1,), 7, 0, 1)]
+    judgement = judge([*hard, *wrong], OfModel(MODELS["map"]), Budget(configurations=200_000))
+    assert (judgement.verdict, judgement.part, judgement.parts) == ("not linearizable", 1, 2)
+
+
+def test_a_budget_ends_a_judgement_with_how_much_was_tried() -> None:
+    calls = made("stack", 400, wrong=True)
+    by_count = judge(calls, OfModel(MODELS["stack"]), Budget(configurations=500))
+    assert (by_count.verdict, by_count.reason, by_count.undecided) == ("unknown", "configurations", 1)
+    assert 500 <= by_count.configurations <= 502
+    by_memory = judge(calls, OfModel(MODELS["stack"]), Budget(memory=lambda: 2, most_bytes=1))
+    assert (by_memory.verdict, by_memory.reason) == ("unknown", "memory")
+    by_time = judge(calls, OfModel(MODELS["stack"]), Budget(until=0.0))
+    assert (by_time.verdict, by_time.reason) == ("unknown", "time")
+
+
+@pytest.mark.parametrize(("kind", "most"), [("register", 3), ("queue", 5), ("counter", 3), ("log", 3)])
+def test_the_core_of_a_failure_is_small_and_contradicts_itself_by_definition(kind: str, most: int) -> None:
+    specification = OfModel(model_of(kind))
+    for seed in range(5):
+        judgement = judge(made(kind, 150, seed=seed, wrong=True), specification)
+        core = core_of(judgement, specification)
+        assert core.smallest
+        assert 1 <= len(core.calls) <= most, core
+        if len(core.any_time) < 5:
+            assert not explained([*core.calls, *core.any_time], model_of(kind))
+            assert core.orders
+
+
+def test_a_core_leaves_no_write_out_that_would_explain_what_was_read() -> None:
+    """A read alone would contradict itself as soon as the write of its value is left out."""
+    calls = [
+        Call(0, "write", (1,), None, 0, 1), Call(0, "write", (2,), None, 2, 3), Call(1, "read", (), 2, 4, 5),
+        Call(1, "read", (), 1, 6, 7),
+    ]  # fmt: skip
+    core = core_of(judge(calls, OfModel(Register)), OfModel(Register))
+    assert [(call.name, call.args, call.result) for call in core.calls] == [
+        ("write", (1,), UNKNOWN), ("write", (2,), UNKNOWN), ("read", (), 1),
+    ]  # fmt: skip
+
+
+def test_two_that_hold_a_mutex_at_once_are_the_core_of_a_long_history() -> None:
+    calls = []
+    for number in range(40):
+        calls += [Call(number % 3, "acquire", (), None, 10 * number, 10 * number + 1)]
+        calls += [Call(number % 3, "release", (), None, 10 * number + 5, 10 * number + 6)]
+    calls += [Call(5, "acquire", (), None, 203, 204), Call(5, "release", (), None, 211, 212)]
+    judgement = judge(calls, OfModel(Mutex))
+    core = core_of(judgement, OfModel(Mutex))
+    assert {call.process for call in core.calls} == {2, 5}
+    assert len(core.calls) <= 3
+
+
+class Dishonest:
+    only_reads = ("peek",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def peek(self) -> int:
+        self.count += 1
+        return self.count
+
+
+def test_a_model_that_says_it_only_reads_and_changes_is_refused() -> None:
+    calls = [Call(0, "peek", (), 1, 0, 1), Call(0, "peek", (), 2, 2, 3)]
+    with pytest.raises(UsageError, match="the model says that peek only reads, and it changes the model's state"):
+        judge(calls, OfModel(Dishonest))
+
+
+def test_states_are_told_apart_by_all_that_a_model_may_depend_on() -> None:
+    assert freeze({"a": 1, "b": 2}) != freeze({"b": 2, "a": 1})
+    assert freeze({"a": 1, "b": 2}, ordered=False) == freeze({"b": 2, "a": 1}, ordered=False)
+    assert freeze([1, [2]]) == freeze((1, (2,)))
+    nested = {"a": [1, {2}]}
+    assert copied(nested) == nested
+    assert copied(nested)["a"] is not nested["a"]
+    automaton = Automaton(OfModel(Queue))
+    put = automaton.class_of("put", (1,), UNKNOWN)
+    assert automaton.step(automaton.step(0, put), automaton.class_of("take", (), 1)) == automaton.initial
+    assert as_judged([Call(0, "take", (), UNKNOWN, 0, None)], OfModel(Queue)) != []

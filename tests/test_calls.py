@@ -1,0 +1,120 @@
+"""The recorder of calls: threads, processes and crashes write one history, which is read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+import lab
+from lab.api.histories import checked_history
+from lab.calls import Calls
+from lab.histories.call import UNKNOWN
+from lab.histories.readers import read
+from tests.helpers import in_fresh_process
+
+
+def recorded(path: Path) -> list[tuple[object, ...]]:
+    """What the file has: name, arguments, result and whether the call came back, in the order of their starts."""
+    calls = [line.call for line in read(path.read_text(), "it")]
+    return [(call.name, call.args, call.result, not call.open) for call in calls]
+
+
+def test_a_call_is_recorded_with_its_result_and_one_that_raises_stays_open(tmp_path: Path) -> None:
+    with Calls(tmp_path / "it") as calls:
+        with calls.call("write", 5, [1]):
+            pass
+        with pytest.raises(ZeroDivisionError), calls.call("read"):
+            raise ZeroDivisionError
+        with calls.call("read") as call:
+            call.result = [5]
+
+        @calls.record
+        def add(amount: int, *, twice: bool) -> int:
+            return amount * (1 + twice)
+
+        assert add(3, twice=True) == 6
+    assert recorded(tmp_path / "it") == [
+        ("write", (5, (1,)), None, True), ("read", (), UNKNOWN, False), ("read", (), (5,), True),
+        ("add", (3, True), 6, True),
+    ]  # fmt: skip
+
+
+def test_what_is_no_value_of_json_is_refused_before_the_call_begins(tmp_path: Path) -> None:
+    calls = Calls(tmp_path / "it")
+    with pytest.raises(TypeError):
+        calls.call("write", object())
+    assert (tmp_path / "it").read_text() == ""
+
+
+def test_threads_write_whole_lines_of_their_own_process_numbers(tmp_path: Path) -> None:
+    calls = Calls(tmp_path / "it")
+
+    def client() -> None:
+        for number in range(200):
+            with calls.call("put", number):
+                pass
+
+    threads = [Thread(target=client) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = read((tmp_path / "it").read_text(), "it")
+    assert [len(lines), sum(line.call.open for line in lines)] == [800, 0]
+    assert len({line.call.process for line in lines}) == 4
+
+
+def killed_in_a_call(path: str) -> None:
+    """Two processes over one fork: the child is killed within a call, the parent writes on."""
+    calls = Calls(path)
+    child = os.fork()
+    if child == 0:
+        with calls.call("write", 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    with calls.call("read") as call:
+        call.result = 1
+
+
+def test_a_process_that_is_killed_leaves_an_open_call(tmp_path: Path) -> None:
+    in_fresh_process(killed_in_a_call, str(tmp_path / "it"))
+    assert recorded(tmp_path / "it") == [("write", (1,), UNKNOWN, False), ("read", (), 1, True)]
+    assert checked_history(tmp_path / "it", "register", 5).verdict == "linearizable"
+
+
+def rows(*results: int | None) -> list[dict[str, object]]:
+    """A write of 1, and reads after it that gave these results."""
+    calls: list[dict[str, object]] = [{"process": 0, "op": "write", "args": [1], "start_ns": 0, "end_ns": 1}]
+    return calls + [
+        {"process": 1, "op": "read", "result": result, "start_ns": 2 * at, "end_ns": 2 * at + 1}
+        for at, result in enumerate(results, 1)
+    ]
+
+
+class Constant:
+    def read(self) -> int:
+        return 1
+
+
+def test_a_history_is_asserted_to_be_linearizable_from_calls_a_file_or_what_recorded_it(tmp_path: Path) -> None:
+    lab.assert_linearizable(rows(1, 1), "register")
+    (tmp_path / "it").write_text("\n".join(map(json.dumps, rows(1, None))))
+    for calls in (rows(1, None), tmp_path / "it", Calls(tmp_path / "it")):
+        with pytest.raises(AssertionError) as failed:
+            lab.assert_linearizable(calls, "register")
+        assert "not linearizable: no order explains these 2 calls" in str(failed.value)
+        assert "write(1): read() would give 1, gave nothing" in str(failed.value)
+    with pytest.raises(lab.UsageError, match="no class, no file, and none of"):
+        lab.assert_linearizable(rows(1), "registre")
+    with pytest.raises(lab.UsageError, match="calls:1: 'write' is no call of Constant"):
+        lab.assert_linearizable(rows(1), Constant)
+
+
+def test_the_fixture_has_the_assertion_too(lab: object) -> None:
+    with pytest.raises(AssertionError, match="not linearizable"):
+        lab.assert_linearizable(rows(2), "register")  # type: ignore[attr-defined]
