@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from lab.errors import CannotRunError
 from lab.host.disks import single_pages
-from lab.processes.guarded import Send, run_guarded
+from lab.processes.guarded import Hung, Send, run_guarded
 from lab.processes.recording_disk import FLUSH, SECTOR, recording_disk
 from tests.helpers import PATIENCE_S, in_fresh_process
 
@@ -101,6 +102,33 @@ def killed_server() -> list[Any]:
 
 def test_a_disk_whose_server_is_killed_fails_and_does_not_hang() -> None:
     assert in_fresh_process(killed_server) == ["EIO"]
+
+
+def stopped_server() -> list[Any]:
+    """A disk that answers no more: what is said, and which processes and loop devices are left."""
+    pids: list[int] = []
+
+    def body(send: Send) -> None:
+        with recording_disk("ext4") as disk:
+            descriptor = os.open(disk.filesystem.folder / "f", os.O_RDWR | os.O_CREAT)
+            (server,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+            os.kill(int(server), signal.SIGSTOP)
+            send([os.getpid(), int(server)])
+            os.write(descriptor, b"x")
+            os.fsync(descriptor)
+
+    try:
+        run_guarded(body, pids.extend, 1.0)
+    except Hung as error:
+        left = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        return [len(pids), str(error), left]
+    return ["answered"]
+
+
+def test_a_disk_that_hangs_is_given_up_and_nothing_of_it_is_left() -> None:
+    count, said, left = in_fresh_process(stopped_server)
+    assert (count, left) == (2, [])
+    assert said.startswith("nothing was done for 1 s")
 
 
 def without_fuse() -> str:
