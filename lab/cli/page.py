@@ -75,11 +75,13 @@ def _page(arguments: argparse.Namespace) -> bytes:
 
 def render_page(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
     """Return the page with this run, and with these scenarios of the user beside those that can always be played."""
+    from lab.exploring.crash.plug import plugs
     from lab.host.environment import anonymous_text
     from lab.report.page.build import page_of, run_part
     from lab.tutorial.stories import stories
 
-    parts = {"tutorial": _encoded(_tutorial()), "plays": _encoded(_plays(scenarios)), "stories": _encoded(stories())}
+    made = {"tutorial": _tutorial(), "plays": _plays(scenarios), "stories": stories(), "plug": plugs()}
+    parts = {name: _encoded(part) for name, part in made.items()}
     if run:
         parts["run"] = run_part(run)
     texts = {name: anonymous_text(part.decode()).encode() for name, part in parts.items()}

@@ -92,11 +92,14 @@ if TYPE_CHECKING:
         Observation,
         Play,
         Plays,
+        Plug,
         ShortestFailure,
         Story,
         StoryCall,
         Tour,
         TourStep,
+        WhatIsFound,
+        WhatIsLeft,
     )
     from .watch import (
         LockedFile,
@@ -139,7 +142,8 @@ _NAMES = {
         "Recording Run SampledLocks Switches Trial Verdict"
     ),
     "survey": "ActorCall BackingSurvey Cell ComparedLock LockCell LockSurvey Property",
-    "tutorial": "OPERATIONS Account LeftOut Observation Play Plays ShortestFailure Story StoryCall Tour TourStep",
+    "tutorial": "OPERATIONS Account LeftOut Observation Play Plays Plug ShortestFailure Story StoryCall Tour "
+    "TourStep WhatIsFound WhatIsLeft",
     "watch": (
         "LockedFile LockNow LockProcess LocksNow Outcome Replayed ReplayedOrder Watch WatchedCall "
         "WatchedLocks WatchedProcess WatchFinding WatchOptions WatchStep WatchTimeline groups_of"

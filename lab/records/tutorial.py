@@ -1,4 +1,4 @@
-"""Define the documents of the tutorial: the tour, its stories, and the states that the page lets a reader schedule.
+"""Define the documents of the tutorial: the tour, its stories, and what the page lets a reader schedule and crash.
 
 The page carries all states of small cases as the explorer reached them, in tables of numbers: texts, steps, damages and
 states refer to one another by their places in the tables, from 0; -1 is nothing. A story says why a lock that was
@@ -157,3 +157,47 @@ class Story:
     why: str
     fix: str
     fixed: Account
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIsFound:
+    """What one more worker finds after a power failure: nothing is `wrong` (-1), or that is, with the reasons.
+
+    `steps` are those of the recovery, up to where it is seen. All are places in the list of texts.
+    """
+
+    wrong: int
+    reasons: list[int]
+    steps: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIsLeft:
+    """What may be on the disk when the power fails, and what each choice comes to.
+
+    `parts`: the text of its name, and of each of its contents the text and the step after which it was so (0 is the
+    beginning); the last is that of the memory. `found`, for each choice, is a place in the list of what is found:
+    the contents of the last part change first.
+    """
+
+    parts: list[list[int]]
+    found: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """A scenario of one worker with so many rounds, of which the reader may pull the plug after each step.
+
+    `steps` are places in the list of texts. `moments`, of which the first is before the first step, are places in the
+    list of what may be left.
+    """
+
+    scenario: str
+    summary: str
+    why: str
+    rounds: int
+    steps: list[int]
+    texts: list[str]
+    moments: list[int]
+    left: list[WhatIsLeft]
+    found: list[WhatIsFound]

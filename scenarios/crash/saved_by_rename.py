@@ -36,7 +36,7 @@ class SavedByRename(Scenario):
     by_name = True
 
     class Memory(Structure):
-        _fields_ = [("lock", c_uint64)]
+        _fields_ = [("guard", c_uint64)]
 
     def files(self, workers: int, rounds: int) -> Mapping[str, bytes | None]:
         return {SAVED: b"start ", BESIDE: None}

@@ -19,6 +19,7 @@ SECTIONS = {
     "plays": "2 You are the scheduler",
     "run": "3 A real run",
     "stories": "4 Why a lock fails anyway",
+    "plug": "5 Pull the plug",
 }
 ALERT = "</script><script>alert(1)</script>"
 EVIL = f'''
@@ -60,10 +61,10 @@ def headings(page: Page) -> list[str]:
     return page.locator("main > section > h2").all_inner_texts()
 
 
-def test_the_page_has_its_four_sections_each_with_something_in_it(open_page: OpenPage, lab_page: Path) -> None:
+def test_the_page_has_its_five_sections_each_with_something_in_it(open_page: OpenPage, lab_page: Path) -> None:
     page = open_page(lab_page)
     assert headings(page) == list(SECTIONS.values())
-    for name in ("tutorial", "plays", "stories"):
+    for name in ("tutorial", "plays", "stories", "plug"):
         assert page.locator(f"#{name} button").count() > 5
     assert page.title() == "The lab: does this lock really protect this file?"
     assert page.locator("footer").inner_text().startswith("Made by the lab ")
@@ -122,6 +123,7 @@ def test_the_links_to_the_sections_move_the_focus_and_keep_the_state(open_page: 
         ("play=counter,none,01", "plays"),
         ("run=counter-none-4", "run"),
         ("story=threads&step=4&fix=2", "stories"),
+        ("plug=redo_log:cleared_early&cut=4", "plug"),
         ("story=threads&play=counter,none,01", "plays"),
         ("at=tutorial&play=counter,none,01", "plays"),
         ("play=counter,none,01&at=tutorial", "tutorial"),
@@ -212,4 +214,4 @@ def test_tab_comes_to_every_section_and_through_the_page(open_page: OpenPage, la
         seen.append(where)
         if where == "BODY":
             break
-    assert [name for name in dict.fromkeys(seen) if name in SECTIONS] == ["tutorial", "plays", "stories"]
+    assert [name for name in dict.fromkeys(seen) if name in SECTIONS] == ["tutorial", "plays", "stories", "plug"]

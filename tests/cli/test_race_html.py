@@ -14,7 +14,7 @@ from tests.cli.commands import QUICK, document, refusal, scenario_file, working_
 from tests.helpers import PATIENCE_S, run_lab
 from tests.report.trace_form import of_kind, problems
 
-SECTIONS = ("tutorial", "plays", "run", "stories")
+SECTIONS = ("tutorial", "plays", "run", "stories", "plug")
 
 
 def data_of(page: Path, name: str = "run") -> Any:

@@ -42,7 +42,8 @@ STORIES: list[tuple[str, Kind, list[str], list[str]]] = [
     (
         "leftover_reused", "power", ["the name settings.new as after step 6", "settings holds 10 zeros"],
         ["step 7 (rename settings.new -> settings) reached the disk in part: settings.new is as before it, the rest is "
-         "not"],
+         "not",
+         "step 14 (create settings.new) reached the disk in part: the length is as before it, the rest is not"],
     ),
     (
         "in_place", "kill", [],

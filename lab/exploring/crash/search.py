@@ -149,7 +149,7 @@ class Search:
             world.do(choices[0])
         state = State(tuple(world.at), bytes(world.content), world.state, NO_VERSIONS)
         if all(node.ended and not node.failed for node in state.at):
-            self.judge.try_check(Image(state.content), self._rounds(state))
+            self.judge.try_check(Image(state.content), self.rounds(state))
         world.back_to(0)
 
     def run(self) -> Failure | None:
@@ -161,7 +161,7 @@ class Search:
         states = [first]
         recoveries: list[Recovery] = []
         if self.kind == "power":
-            recoveries.append(Recovery(Image(first.content), self._rounds(first), self.again, 1, first))
+            recoveries.append(Recovery(Image(first.content), self.rounds(first), self.again, 1, first))
         known: set[object] = set()
         done: set[object] = set()
         for crashes in range(self.crashes + 1):
@@ -175,7 +175,7 @@ class Search:
                     continue
                 done.add(key)
                 self.counts.images += how_many(dict(recovery.image.open))
-                if failure := self._recovered(recovery, following):
+                if failure := self.recovered(recovery, following):
                     return failure
                 if self._is_late(self.counts.recoveries):
                     return None
@@ -214,9 +214,9 @@ class Search:
                 yield failure
                 return
             if self.kind == "kill":
-                recoveries.append(Recovery(Image(state.content), self._rounds(state), self.again, crashes, state))
+                recoveries.append(Recovery(Image(state.content), self.rounds(state), self.again, crashes, state))
         for worker in choices:
-            following.append(self._after(state, worker))
+            following.append(self.after(state, worker))
             if self.kind == "power":
                 self._crash(state, following[-1], recoveries)
         if self.kind == "kill" and crashes < self.crashes:
@@ -229,7 +229,7 @@ class Search:
                     locks = world.locks.drop(state.locks, worker)
                     killed.append(State(at, state.content, locks, NO_VERSIONS, state, worker, killed=True))
 
-    def _after(self, state: State, worker: int) -> State:
+    def after(self, state: State, worker: int) -> State:
         """Return the state after this worker's step."""
         world, node = self.world, state.at[worker]
         operation = node.operation
@@ -273,13 +273,13 @@ class Search:
             image = Image.of(self.disk, content, state.versions)
         elif image is None:
             return
-        recoveries.append(Recovery(image, self._rounds(state), self.again, 1, state))
+        recoveries.append(Recovery(image, self.rounds(state), self.again, 1, state))
 
     def _finished(self, state: State, worker: int) -> int:
         """Return how many rounds a worker has finished that must be found."""
         return 0 if self.relaxed else rounds_of(state.at[worker], self.world.shape.rounds)[0]
 
-    def _rounds(self, state: State) -> Rounds:
+    def rounds(self, state: State) -> Rounds:
         """Return the rounds that each worker has finished and begun, with none of the one that comes afterwards."""
         pairs = [*(rounds_of(node, self.world.shape.rounds) for node in state.at), (0, 0)]
         finished = tuple(0 if self.relaxed else each for each, _ in pairs)
@@ -290,12 +290,12 @@ class Search:
         world = self.world
         damage = world.stopped()
         if not damage and not crashes:
-            damage, _ = self.judge.damage(Image(state.content), self._rounds(state), _seen(state))
+            damage, _ = self.judge.damage(Image(state.content), self.rounds(state), _seen(state))
         elif not damage and (seen := _seen(state)):
             damage = self.judge.reported(seen)
         return Failure(damage, state) if damage else None
 
-    def _recovered(self, recovery: Recovery, following: list[Recovery]) -> Failure | None:
+    def recovered(self, recovery: Recovery, following: list[Recovery]) -> Failure | None:
         """Let one more worker recover; add what it leaves where it crashes, and return what is wrong at its end.
 
         What recovery left is checked before the round of work too, for that could heal it.

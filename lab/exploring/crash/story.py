@@ -210,15 +210,16 @@ class Story:
         field = to_be_synced(self.steps[missing - 1])
         if self.cause == "out of order":
             later = next(self._on_the_disk(missing, left, content), None)
-            partly = self._partly_on_the_disk(missing, left, content)
-            if partly:
-                yield f"{what} reached the disk in part: {partly} is as before it, the rest is not"
-            elif later:
+            if later:
                 done = what_was_done(self.steps[later - 1])
                 yield (
                     f"step {later} ({done}) reached the disk and {what}, done before it, did not: no sync of {field} "
                     "comes between them"
                 )
+            elif partly := self._partly_on_the_disk(missing, left):
+                yield f"{what} reached the disk in part: {partly} is as before it, the rest is not"
+            else:
+                yield f"{what} was not on the disk when the power failed"
         elif of_finished:
             step = self.steps[missing - 1]
             end = next(
@@ -232,18 +233,20 @@ class Story:
         else:
             yield f"{what} was not on the disk when the power failed"
 
-    def _partly_on_the_disk(self, number: int, left: bytes, content: bytes) -> str:
-        """Return the name that a step changed and that is old on the disk, where another that it changed is new."""
+    def _partly_on_the_disk(self, number: int, left: bytes) -> str:
+        """Return the name, or the part of a file, that is as before this step, where another that it changed is not."""
         directory = self._shape.directory
         if directory is None or self._disk.count == 1:
             return ""
-        before, after = (
-            next(m for m in reversed(self._moments) if m.number <= n).content for n in (number - 1, number)
-        )
+        moments = reversed(self._moments)
+        after, before = (next(each for each in moments if each.number <= n).content for n in (number, number - 1))
         places = [self._disk.place(unit) for unit in range(self._disk.count)]
-        named = [p for p in places if directory.base <= p.start < directory.names_end and before[p] != after[p]]
-        old = [place for place in named if left[place] != content[place]]
-        return directory.file_at(old[0].start)[1] if 0 < len(old) < len(named) else ""
+        changed = [place for place in places if place.start >= directory.base and before[place] != after[place]]
+        old = [place for place in changed if left[place] == before[place]]
+        if not 0 < len(old) < len(changed):
+            return ""
+        file, what = directory.file_at(old[0].start)
+        return f"the {what}" if file else what
 
     def _on_the_disk(self, after: int, left: bytes, content: bytes) -> Iterator[int]:
         """Yield the stores after this step that are on the disk."""

@@ -51,10 +51,10 @@ TITLE = "The lab: does this lock really protect this file?"
 SHARED = ("style.css", "page.js")
 """These files come first, because the others build on them."""
 
-SECTIONS = ("memory.js", "scheduler.js", "run.js", "stories.js")
+SECTIONS = ("memory.js", "scheduler.js", "run.js", "stories.js", "plug.js")
 """These files draw the sections; they run last, in this order, when everything that they use is defined."""
 
-NAMES = ("tutorial", "plays", "run", "stories")
+NAMES = ("tutorial", "plays", "run", "stories", "plug")
 """The names of the sections, which are also the names of their data."""
 
 UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}

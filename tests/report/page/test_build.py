@@ -73,7 +73,7 @@ def test_all_of_the_template_is_in_the_page_what_is_shared_first_and_the_section
     for ending, first in ((".css", "style.css"), (".js", "page.js")):
         of_kind = {name: place for name, place in places.items() if name.endswith(ending)}
         assert min(of_kind, key=of_kind.__getitem__) == first
-    sections = [name for name in ("memory.js", "scheduler.js", "run.js", "stories.js") if name in places]
+    sections = [name for name in ("memory.js", "scheduler.js", "run.js", "stories.js", "plug.js") if name in places]
     assert sorted(places, key=places.__getitem__)[-len(sections) :] == sections
 
 

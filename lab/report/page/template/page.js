@@ -108,7 +108,7 @@ const Lab = (() => {
   };
 
   /* Where a link from elsewhere leads: to the section that it names, or to that of what was set last. */
-  const PLACES = { memory: "tutorial", play: "plays", run: "run", story: "stories", step: "stories", fix: "stories" };
+  const PLACES = { memory: "tutorial", play: "plays", run: "run", story: "stories", step: "stories", fix: "stories", plug: "plug", cut: "plug", disk: "plug" };
   const arrive = () => {
     const named = [...state()].map(([name, value]) => (name === "at" ? value : PLACES[name])).filter(Boolean);
     go(named.length ? named.pop() : location.hash.slice(1), "instant");
