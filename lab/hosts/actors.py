@@ -16,7 +16,7 @@ from typing import Any
 from lab.checking.actors.actor import Ordered
 from lab.checking.actors.controller import KILLED_S, ActorHandle
 from lab.checking.mounts import check_usable, clear, make_folder, silent
-from lab.checking.stress.run import answering, refusal_of
+from lab.checking.stress.run import answering, lock_file_in, refusal_of
 from lab.errors import CannotRunError
 from lab.memory import Folder
 from lab.memory.workspace import find, hide
@@ -151,6 +151,13 @@ def locks() -> dict[str, Any]:
             for name, each in tried.items()
         }
     }
+
+
+def lock_file(name: str) -> dict[str, Any]:
+    """Make and remove a lock file in the folder; return how long that takes, or the errno of a refusal."""
+    folder = HERE.folder
+    tried = lock_file_in([folder.path] if folder else [], name)
+    return {"pair_ns": tried.pair_ns, "errno": tried.errno}
 
 
 def refusal(backing: str) -> dict[str, Any]:

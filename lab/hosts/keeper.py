@@ -139,6 +139,7 @@ WORK = {
     "check.close": "lab.hosts.actors:close",
     "check.end": "lab.hosts.actors:end_all",
     "check.locks": "lab.hosts.actors:locks",
+    "check.lock_file": "lab.hosts.actors:lock_file",
     "check.refusal": "lab.hosts.actors:refusal",
     "check.answers": "lab.hosts.actors:answers",
     "check.remove": "lab.hosts.actors:remove",

@@ -40,6 +40,16 @@ class OverHosts:
                 found[name] = failing or max(before, here, key=lambda each: each.pair_ns)
         return found
 
+    def tried(self, name: str) -> Answering:
+        """Return what a lock file does on the slowest host; a refusal anywhere is one. Raises HostError."""
+        slowest = Answering()
+        for keeper in self._keepers:
+            told = keeper.ask("check.lock_file", PATIENCE_S, name=name)
+            if told["errno"]:
+                return Answering(errno=told["errno"])
+            slowest = max(slowest, Answering(told["pair_ns"]), key=lambda each: each.pair_ns)
+        return slowest
+
     def refusal_of(self, backing: str) -> str:
         """Return the reason why a host cannot back data so; empty where all can. Raises HostError."""
         if backing not in self._refusals:

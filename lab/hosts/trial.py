@@ -39,6 +39,7 @@ from . import keeper, parcel
 from .tickets import Tickets
 
 LOOK_AGAIN_S = 0.005
+LOOK_FOR_NAME_S = 0.0003
 NEAR_NS = 2_000_000
 """So long before the start the workers' keeper no longer sleeps."""
 
@@ -248,12 +249,18 @@ def setting_for(setting: Setting, *, leak: float) -> Answer:
 POLLED = "lab.locking.control:Polled"
 """The kinds of locks that have the name of another, which waits."""
 
+LOCK_FILE = "lab.checking.stress.lock_files:NameLock"
+"""The kind of the locks of a check that are names; it makes each by its name."""
+
 
 def setting_of(sent: Answer) -> Setting:
     """Return the setting that was sent. Raises UsageError and CannotRunError where its lock is not available here."""
     sent = dict(sent)
     kind = sent.pop("lock_kind")
-    lock: Lock = resolve_name(kind)() if kind.startswith(POLLED) else find_lock(sent["lock"])
+    if kind == LOCK_FILE:
+        lock: Lock = resolve_name(kind)(sent["lock"], LOOK_FOR_NAME_S)
+    else:
+        lock = resolve_name(kind)() if kind.startswith(POLLED) else find_lock(sent["lock"])
     return Setting(**{**sent, "lock": lock, "scenario": resolve_name(sent["scenario"])()})
 
 

@@ -99,8 +99,8 @@ BETWEEN = frozenset({"posix_alone", "flock_alone", "kept", "staged"})
 ALONE = frozenset({"slow", "no_rename"})
 """Variants of which a second mount shows nothing new, and takes long."""
 
-OF_HOSTS = frozenset({"fenced", "unfenced"})
-"""Variants that are honest until their host is cut off (tests/hosts/test_partition.py)."""
+OF_HOSTS = frozenset({"fenced", "unfenced", "loose_names"})
+"""Variants that only hosts are checked on (tests/hosts)."""
 
 OF_FILES = OF_HOSTS | frozenset({
     "no_excl", "no_excl_mkdir", "no_excl_link", "two_step_rename", "late_names", "appends_blindly", "late_size",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.checking.stress.run import NO_ROOM, REMEDIES, with_reasons_of_check, worded
+from lab.checking.stress.wording import NO_ROOM, REMEDIES, with_reasons_of_check, worded
 from lab.records import Failure
 from tests.helpers import ROOT
 from tests.report.checked_records import case

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lab.analysis.between_hosts import ENOUGH
 from lab.checking.turns import LEAST_HANDOFFS
 from lab.hosts import check as hosts_check
 from lab.hosts import survey
@@ -63,9 +64,22 @@ def test_the_verdicts_between_two_hosts_whose_clocks_are_far_apart(filesystem: s
         assert each["verdict"] == "unsupported" or each["handoffs"] >= LEAST_HANDOFFS
     for each in document["guarantees"]:
         if each["verdict"] == "unsafe":
-            raced = [it for it in document["stress"] if it["case"]["overlapping_holds"]]
+            raced = [it for it in document["stress"] if it["case"]["overlapping_holds"] or it["case"]["damage"]]
             shown = [*raced, *document["probes"], *document["turns"], *document["rules"]]
             assert any(each["name"] in (it.get("lock"), it.get("guarantee")) and it.get("calls", True) for it in shown)
+
+
+@pytest.mark.parametrize(("filesystem", "code", "verdict"), [("bind", 0, "safe"), ("loose_names", 1, "unsafe")])
+def test_appends_renames_and_lock_files_are_raced_between_hosts(
+    filesystem: str, code: int, verdict: str, tmp_path: Path
+) -> None:
+    names = ["append", "o_excl", "mkdir", "link", "rename"]
+    with hosts_on(filesystem, tmp_path) as rig:
+        found = checked(rig, "--only", ",".join(["stress", *names]), "--seconds", "1")
+    assert (found[0], verdicts(found[1])) == (code, dict.fromkeys(names, verdict))
+    handed = [each["case"]["between_hosts"]["hand_offs"] for each in found[1]["stress"] if each["case"]["holds"]]
+    assert len(handed) == 3
+    assert min(handed) >= ENOUGH
 
 
 def checked_while(

@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import gethostname
+from time import sleep
 
-from lab.locking import Lock
 from lab.locking.adapters import SUFFIX, Adapted, removed_beside
 from lab.locking.ready import LockFile
 from lab.memory import scratch
@@ -26,8 +27,13 @@ class ExclusiveFile(LockFile):
         with suppress(FileNotFoundError):
             super().release()
 
+    wait_s = 0.0
+
     def _wait(self) -> None:
-        os.sched_yield()  # a sleep would let most holds pass unseen
+        if self.wait_s:
+            sleep(self.wait_s)
+        else:
+            os.sched_yield()  # a sleep would let most holds pass unseen
 
 
 class LockDirectory(ExclusiveFile):
@@ -47,7 +53,8 @@ class LinkedFile(ExclusiveFile):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._own = f"{path}.{os.getpid()}"
+        # Processes of two hosts may have one number, and hosts that were cloned one name.
+        self._own = f"{path}.{gethostname()}.{os.getpid()}.{os.urandom(4).hex()}"
 
     def acquire(self) -> None:
         """Make the own file, and give it the name of the lock."""
@@ -61,7 +68,7 @@ class LinkedFile(ExclusiveFile):
         os.link(self._own, self._path)
 
 
-KINDS = {
+KINDS: dict[str, tuple[type[ExclusiveFile], str]] = {
     "lockfile": (ExclusiveFile, "a file made with O_CREAT | O_EXCL"),
     "lockdir": (LockDirectory, "a directory made with mkdir"),
     "linkfile": (LinkedFile, "a hard link to a file of its own"),
@@ -69,10 +76,22 @@ KINDS = {
 """The class and the summary of each, by the name of the lock (`lab.checking.guarantees.LOCK_FILES`)."""
 
 
-def lock_file(name: str) -> Lock:
-    """Return the lock of this name, which is on the whole file beside which its name is made."""
-    kind, summary = KINDS[name]
-    return Adapted(kind, name, summary)
+class NameLock(Adapted):
+    """One of these locks by its name; it is on the whole file beside which its name is made.
+
+    Who waits looks for the name again after so many seconds, or at once. One that yields gets hardly any time on a busy
+    machine.
+    """
+
+    def __init__(self, name: str, wait_s: float = 0.0) -> None:
+        kind, summary = KINDS[name]
+
+        def made(path: str) -> ExclusiveFile:
+            lock = kind(path)
+            lock.wait_s = wait_s
+            return lock
+
+        super().__init__(made, name, summary)
 
 
 @contextmanager

@@ -106,8 +106,17 @@ PLAN_ON_HOSTS = (
         )
     ),
     *(entry for entry in PLAN if entry.guarantee == "neighbours"),
+    Entry("append", "appended_files", NO_LOCK, "stream", (APPENDS,)),
+    *(
+        Entry(guarantee, "append_log", lock, "stream", (NEVER_TWO, HOLDS), slow=True)
+        for guarantee, lock in LOCK_FILES.items()
+    ),
+    Entry("rename", "replaced_files", NO_LOCK, "stream", (REPLACED,), slow=True),
 )  # fmt: skip
-"""The races over several hosts, which share no memory: a race for a lock is judged by its holds alone."""
+"""The races over several hosts, which share no memory: a race for a lock is judged by its holds alone.
+
+Files that workers make by name are there in a directory of the scenario, which the first host reads at the end.
+"""
 
 
 def planned(asked: Collection[str], *, on_hosts: bool = False) -> list[Entry]:

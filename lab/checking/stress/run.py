@@ -1,7 +1,6 @@
 """Run the stress: workers race on all directories at once, for each guarantee.
 
-First each lock is tried alone, to learn whether it answers and how long a request takes. The reasons of races are
-reported in the words of a check: its own places, and no option that only other commands have.
+First each lock is tried alone, to learn whether it answers and how long a request takes.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic, monotonic_ns
 from typing import Protocol
@@ -18,7 +18,6 @@ from typing import Protocol
 from lab.checking.actors.controller import HANDOFFS
 from lab.checking.guarantees import EXCLUSION, LOCK_FILES, UNCONTENDED
 from lab.errors import CannotRunError
-from lab.host.environment import anonymous_text
 from lab.locking import Action, Lock, find_lock
 from lab.locking.registry import REFUSED, polled
 from lab.memory import anonymous, find_backing, probe_backing, scratch
@@ -31,9 +30,11 @@ from lab.records import Case as Row
 from lab.records import CheckVerdict, Failure, StressResult
 from lab.scenario import Found, find_scenarios
 
-from .lock_files import lock_file, made_in
+from . import on_hosts
+from .lock_files import NameLock, made_in
 from .plan import OWN_FILES, Entry, planned
 from .scenarios import OWN, Cleared, OwnFiles
+from .wording import with_reasons_of_check
 
 LOCKS = tuple(EXCLUSION.values())
 TRIES = 20
@@ -47,6 +48,11 @@ WORTH_SLEEPING_NS = 20_000
 
 LONGEST_NS = 5_000_000
 PAIRS_TO_HANG = 1000
+ENOUGH_S = 5.0
+"""A race over hosts in which the lock was not handed over often enough is raced again for so long."""
+
+LEFT_TO_OTHERS_NS, PAIRS_LEFT = 1_000_000, 8
+"""Over hosts a lock file is left to the others for so long, or for as long as so many pairs take."""
 
 ROOM_S = 10.0
 """The longest time that the first trial of a race may take for hand-offs alone."""
@@ -153,43 +159,6 @@ def _failure(name: str, ended: Exit) -> Failure | None:
     return Failure(0, ended.index, 0, "late", reason, pid=ended.pid or None, where=ended.where)
 
 
-FULL = re.compile(r"no space|disk quota exceeded", re.IGNORECASE)
-NO_ROOM = "the filesystem is full (no space left); make room, or give another DIR"
-"""The reason that is reported when space runs out, whichever call of a race met it."""
-
-REMEDIES = (
-    ("try another --lock or another --dir", "give another DIR"),
-    ("try another --dir", "give another DIR"),
-    ("give another --dir", "give another DIR"),
-    ("lower --rounds or --workers", "lower --workers"),
-    ("give directories that are one and the same, seen through two mounts", "what is made there comes late, or never"),
-    ("give more --rounds or --trials, or --window", "give more --seconds"),
-    ("fewer rounds or workers, smaller sizes", "fewer --workers"),
-)
-"""Advice of `race`, and what a check can do instead: it has already seen that its directories are one and the same."""
-
-
-def with_reasons_of_check(row: Row, folders: Sequence[Path]) -> Row:
-    """Return the row with its reasons in these words, with its directory for a folder of the check, which is gone."""
-    failures = [replace(each, reason=_placed(each.reason, folders)) for each in row.failures]
-    return replace(row, reason=worded(row.reason, folders), failures=failures)
-
-
-def worded(reason: str, folders: Sequence[Path]) -> str:
-    """Return one reason in these words."""
-    if FULL.search(reason):
-        return NO_ROOM
-    for theirs, ours in REMEDIES:
-        reason = reason.replace(theirs, ours)
-    return _placed(reason, folders)
-
-
-def _placed(text: str, folders: Sequence[Path]) -> str:
-    for folder in folders:
-        text = text.replace(anonymous_text(str(folder)), anonymous_text(str(folder.parent)))
-    return text
-
-
 Announcer = Callable[[str], None]
 UNABLE_TO_MAP = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
 """The errors of mmap(2) where the filesystem does not map."""
@@ -250,6 +219,9 @@ class Over(Protocol):
 
     def answering(self, handoffs: Mapping[str, float]) -> dict[str, Answering]:
         """Return what each lock does on the slowest host, as the function of this name."""
+
+    def tried(self, name: str) -> Answering:
+        """Return what a lock file does on the slowest host."""
 
     def refusal_of(self, backing: str) -> str:
         """Return the reason why a host cannot use this backing there; empty where all can."""
@@ -321,7 +293,10 @@ class _Stress:
             row = untried(case, "timeout", f"a worker {alone.reason}", [alone])
         else:
             trial, folders = (self._over.trial, ()) if self._over else (None, self._folders)
-            row = race_for(case, folders, seconds, here.first_rounds(self._workers, most), trial=trial)
+            first = here.first_rounds(self._workers, most)
+            row = race_for(case, folders, seconds, first, trial=trial)
+            if self._over and row.verdict == "inconclusive" and seconds < ENOUGH_S:
+                row = race_for(case, folders, ENOUGH_S, first, trial=trial)
         if row.verdict == "timeout":
             self._hung.add(name)
         return row
@@ -331,22 +306,9 @@ class _Stress:
         if name not in self._locks:
             pairs = [each.pair_ns for each in self._locks.values()]
             is_file = name in LOCK_FILES.values()
-            self._locks[name] = self._tried(name) if is_file else Answering(max(pairs, default=0))
+            tried = self._over.tried if self._over else partial(lock_file_in, self._folders)
+            self._locks[name] = tried(name) if is_file else Answering(max(pairs, default=0))
         return self._locks[name]
-
-    def _tried(self, name: str) -> Answering:
-        """Return how fast a lock file is made and removed on the slowest directory, or the errno of a refusal."""
-        slowest = 0
-        for folder in self._folders:
-            try:
-                with doing(f"trying {name} in {folder}", TOUCH_S), made_in(folder, name) as lock:
-                    pair_ns, code = _pair(lock.acquire, lock.release)
-            except OSError as error:
-                pair_ns, code = 0, error.errno or 0
-            if code:
-                return Answering(errno=code)
-            slowest = max(slowest, pair_ns)
-        return Answering(slowest)
 
     def _learn(self, entry: Entry, row: Row) -> None:
         """Record the findings of a race about its lock, for the races for the data."""
@@ -375,7 +337,7 @@ class _Stress:
             workers=self._workers,
             rounds=found.kind.rounds,
             pin=entry.pin,
-            window_ns=self._known(name).window_ns,
+            window_ns=self._window_ns(name),
             leak=0.0,
             time_limit_s=self._known(name).time_limit_s(self._workers),
             seed=f"{self._seed}/{entry.scenario}/{name}/{entry.backing}",
@@ -383,6 +345,16 @@ class _Stress:
             most_limits=MOST_LIMITS,
         )
         return Case(found, setting)
+
+    def _window_ns(self, name: str) -> int:
+        """Return how long workers sleep before each request.
+
+        Nobody queues for a lock file: over hosts the last holder would make it again and again before the others look.
+        """
+        known = self._known(name)
+        if self._over and name in LOCK_FILES.values():
+            return max(LEFT_TO_OTHERS_NS, min(LONGEST_NS, PAIRS_LEFT * known.pair_ns))
+        return known.window_ns
 
     def _refusal(self, setting: Setting) -> str:
         """Return the reason why the filesystem lacks what this race needs; empty where it has it."""
@@ -392,6 +364,21 @@ class _Stress:
         if self._over:
             return self._over.refusal_of(setting.backing)
         return refusal_of(setting.backing, self._folders)
+
+
+def lock_file_in(folders: Sequence[Path], name: str) -> Answering:
+    """Return how fast a lock file is made and removed on the slowest directory, or the errno of a refusal."""
+    slowest = 0
+    for folder in folders:
+        try:
+            with doing(f"trying {name} in {folder}", TOUCH_S), made_in(folder, name) as lock:
+                pair_ns, code = _pair(lock.acquire, lock.release)
+        except OSError as error:
+            pair_ns, code = 0, error.errno or 0
+        if code:
+            return Answering(errno=code)
+        slowest = max(slowest, pair_ns)
+    return Answering(slowest)
 
 
 def refusal_of(backing: str, folders: Sequence[Path]) -> str:
@@ -407,12 +394,13 @@ def refusal_of(backing: str, folders: Sequence[Path]) -> str:
 
 
 def _found(name: str) -> Found:
-    return OWN[name] if name in OWN else find_scenarios([name])[0]
+    own = OWN | on_hosts.FOUND
+    return own[name] if name in own else find_scenarios([name])[0]
 
 
 def _lock(name: str, *, polls: bool) -> Lock:
     if name in LOCK_FILES.values():
-        return lock_file(name)
+        return NameLock(name)
     return polled(name) if polls else find_lock(name)
 
 

@@ -284,6 +284,10 @@ class AppendsBlindly(Honest):
         return flags & ~os.O_APPEND
 
 
+class LooseNames(NoExcl, NoExclMkdir, NoExclLink, TwoStepRename, AppendsBlindly):
+    """All of these at once."""
+
+
 class LateSize(Honest):
     """Lets the kernel believe the size of a file for a second; data is not cached."""
 
@@ -419,6 +423,7 @@ VARIANTS: dict[str, Callable[[Path, int], Passthrough]] = {
     "no_excl_mkdir": NoExclMkdir,
     "no_excl_link": NoExclLink,
     "two_step_rename": TwoStepRename,
+    "loose_names": LooseNames,
     "late_names": LateNames,
     "appends_blindly": AppendsBlindly,
     "late_size": LateSize,
