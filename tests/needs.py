@@ -135,6 +135,17 @@ def _need_power() -> None:
         raise Missing(str(error)) from error
 
 
+def _need_cachestat() -> None:
+    """A kernel that says which pages are dirty (cachestat(2), Linux 6.5)."""
+    from lab.host.disks import is_dirty
+
+    memory = os.memfd_create("lab-needs")
+    try:
+        require(is_dirty(memory, 0, 1) is not None, "this kernel has no cachestat(2)")
+    finally:
+        os.close(memory)
+
+
 def _need_namespaces() -> None:
     _need_root()
     need_program("unshare")
@@ -284,6 +295,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "mounts": _need_mounts,
     "private_mounts": private_mounts,
     "power": _need_power,
+    "cachestat": _need_cachestat,
     "namespaces": _need_namespaces,
     "own_hosts": _need_own_hosts,
     "gluster": _need_gluster,

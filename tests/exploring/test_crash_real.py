@@ -134,7 +134,11 @@ def without(name: str, made: str, directory: str) -> Any:
             [1, 0, "the power failure at step 26 left journal as after step 22, the model has it otherwise"],
         ),
         ("cut", [1, 0, "the power failure at step 26 left journal as after step 25, the model has it otherwise"]),
-        ("single_pages", ["something on this machine writes all pages back (sync?); try again"]),
+        pytest.param(
+            "single_pages",
+            ["something on this machine writes all pages back (sync?); try again"],
+            marks=pytest.mark.needs("cachestat"),
+        ),
     ],
 )
 def test_a_file_that_is_not_the_model_s_is_noticed(left_out: str, comes_to: list[Any], tmp_path: Path) -> None:
@@ -159,6 +163,7 @@ def disturbed(made: str, directory: str) -> list[Any]:
 
 @pytest.mark.mounts
 @needs_power
+@pytest.mark.needs("cachestat")
 def test_a_sync_of_all_files_by_somebody_else_is_noticed_and_the_performance_made_again(tmp_path: Path) -> None:
     assert in_fresh_process(disturbed, token(IN_BETWEEN), str(tmp_path)) == [1, 1, 1]
 

@@ -277,4 +277,6 @@ def in_large_folios(kind: str) -> list[bool]:
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_a_large_folio_hides_that_a_page_is_not_synced(kind: str) -> None:
-    assert in_fresh_process(in_large_folios, kind) == [True, False]
+    hidden, in_single_pages = in_fresh_process(in_large_folios, kind)
+    assert hidden or kind == "ext4", "ext4 has large folios since Linux 6.16"
+    assert not in_single_pages

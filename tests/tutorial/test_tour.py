@@ -218,7 +218,7 @@ def folio_hides(directory: str | Path) -> str:
 
 
 @pytest.mark.mounts
-@pytest.mark.needs("power")
+@pytest.mark.needs("power", "cachestat")
 def test_a_page_that_is_saved_with_its_neighbour_is_noticed_before_the_power_fails(tmp_path: Path) -> None:
     assert "writes all pages back" in in_fresh_process(folio_hides, tmp_path)
 
