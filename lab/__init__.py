@@ -26,8 +26,8 @@ Its packages, the lowest layer first; imports go downward only (docs/architectur
     cli         one module a command: parse, call one verb, print
     pytest_plugin  the fixture `lab`: the same functions for tests
 
-A scenario imports `Scenario`, `Worker`, `Damage`, `Outcome`, `Deadlock`, `EVERY_LOCK` and `paged`, and nothing else of
-the lab.
+A scenario imports `Scenario`, `Operations`, `Worker`, `Damage`, `Outcome`, `Deadlock`, `EVERY_LOCK` and `paged`, and
+nothing else of the lab.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .errors import CannotRunError, LabError, UsageError
     from .locking.adapters import adapt
     from .locking.protocol import Deadlock
-    from .scenario import EVERY_LOCK, Damage, Outcome, Scenario, Worker, paged
+    from .scenario import EVERY_LOCK, Damage, Operations, Outcome, Scenario, Worker, paged
     from .watching.annotations import ordered_by
 
     __version__: str
@@ -53,6 +53,7 @@ __all__ = [
     "Deadlock",
     "Impossible",
     "LabError",
+    "Operations",
     "Outcome",
     "Scenario",
     "UsageError",

@@ -162,8 +162,9 @@ def explore(
     scenarios: Sequence[Found],
     *,
     lock: Sequence[str] | None = None,
-    workers: Sequence[int] = (2,),
+    workers: Sequence[int] | None = None,
     rounds: Sequence[int] = (2,),
+    operations: int | None = None,
     search: str = "auto",
     preemptions: int = 3,
     tear: int | None = None,
@@ -187,7 +188,7 @@ def explore(
     options = ExploreOptions(
         scenarios=[found.name for found in scenarios],
         locks=list(dict.fromkeys(lock or [])),
-        workers=list(workers),
+        workers=list(workers or [2]),
         rounds=list(rounds),
         search=search,
         preemptions=preemptions,
@@ -199,6 +200,8 @@ def explore(
         crash=list(dict.fromkeys(crash or [])),
         unit=unit,
         crashes=crashes,
+        operations=operations,
+        callers=sorted(set(workers or [2, 3])),
     )
     cases = cases_of(list(scenarios), options)
     return Job(len(cases), lambda tell: run(cases, options, tell, first or {}))

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also those that break although they are locked, as far as simulated",
     )
     add_locks(what, "under this lock: none, fcntl, ofd, flock")
-    add_workers(what, several(1), [2], "simulated processes (2)")
+    add_workers(what, several(1), None, "simulated processes (2; for operations 2,3)")
     add(
         "-n",
         "--rounds",
@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[2],
         metavar="N[,N...]",
         help="rounds of each worker (2)",
+    )
+    add(
+        "--operations",
+        type=at_least(2),
+        metavar="N",
+        help="of a structure with operations: all programs of up to so many calls (4); without a name, of all built-in "
+        "structures",
     )
     group = parser.add_argument_group("crashes")
     add = group.add_argument
@@ -71,13 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.api import verbs
     from lab.report.format import check_format
     from lab.report.progress import Progress
-    from lab.scenario import find_scenarios
+    from lab.scenario import find_scenarios, operations_names
 
     from .documents import Documents
 
     check_format(arguments.format)
     crashes = bool(arguments.crash)
-    scenarios = find_scenarios(arguments.scenarios, counterexamples=arguments.counterexamples, crashes=crashes)
+    names = arguments.scenarios or (operations_names() if arguments.operations else [])
+    scenarios = find_scenarios(names, counterexamples=arguments.counterexamples, crashes=crashes)
     if arguments.counterexamples:
         scenarios = [found for found in scenarios if not found.counterexample or "explore" in found.kind.worlds]
     job = verbs.explore(
@@ -85,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         lock=arguments.lock,
         workers=arguments.workers,
         rounds=arguments.rounds,
+        operations=arguments.operations,
         search=arguments.search,
         preemptions=arguments.preemptions,
         tear=arguments.tear,

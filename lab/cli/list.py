@@ -74,7 +74,7 @@ def _lines(entries: list[Entry], *, wide: bool) -> Iterator[str]:
 
 
 def _scenarios() -> Iterator[Entry]:
-    from lab.scenario import crash_names, find_scenarios
+    from lab.scenario import crash_names, find_scenarios, operations_names
 
     for each in find_scenarios([], counterexamples=True):
         group = (
@@ -85,6 +85,10 @@ def _scenarios() -> Iterator[Entry]:
         yield Entry(group, each.name, each.summary, "")
     for each in find_scenarios(crash_names()):
         yield Entry("scenarios about crashes (explore --crash), and what breaks them", each.name, each.summary, "")
+    for each in find_scenarios(operations_names()):
+        yield Entry(
+            "structures with operations (explore --operations), and what breaks them", each.name, each.summary, ""
+        )
 
 
 def _installed() -> Iterator[Entry]:

@@ -14,17 +14,21 @@ another branch it begins anew and runs without a stop through what the tree alre
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from types import TracebackType
+import sys
+from collections.abc import Callable, Hashable
+from functools import cache
+from types import CodeType, FunctionType, TracebackType
 from typing import Any, NoReturn
 
 from greenlet import getcurrent, greenlet
 
 from lab.errors import CannotRunError, ScenarioError
+from lab.histories.call import UNKNOWN
 from lab.locking import Deadlock
 from lab.model.directory import Load
+from lab.scenario import Operations, Scenario
 
-from .operation import CALL, LOAD, LOCK, STORE, FileCall, Operation, SteppedBytes, change_of
+from .operation import CALL, LOAD, LOCK, PAUSE, SPINS, STORE, FileCall, Operation, SteppedBytes, change_of
 from .sandbox import NotDeterministic, Watched, bypass, guarded
 from .worker import Shape, SteppedWorker
 
@@ -37,10 +41,10 @@ class Node:
 
     `data` are the bytes that a store puts there, known once it was run. At the end `seen` are the reports of the whole
     run (kind and evidence) and `failed` is what the worker raised; one that comes after a crash has its reports so far
-    anywhere.
+    anywhere. `results` are those of the calls that it has made.
     """
 
-    __slots__ = ("data", "ended", "failed", "met", "next", "number", "operation", "parent", "round", "seen")
+    __slots__ = ("data", "ended", "failed", "met", "next", "number", "operation", "parent", "results", "round", "seen")
 
     def __init__(self, parent: Node | None, met: Any, number: int) -> None:
         self.parent = parent
@@ -53,6 +57,7 @@ class Node:
         self.ended = False
         self.seen: tuple[tuple[str, str], ...] = ()
         self.failed: Exception | SystemExit | None = None
+        self.results: tuple[Hashable, ...] = ()
 
     def history(self) -> list[Any]:
         """Return what each step met, from the first on."""
@@ -79,7 +84,8 @@ class Behaviour:
     """The tree of one worker; `root` is before its first step. `runs` counts how often the text was begun.
 
     `started` are the bytes that its `start` left of the `initial` ones. One that comes after a crash has so many rounds
-    `again`: its `start` and its `recover` are steps too, in round -1.
+    `again`: its `start` and its `recover` are steps too, in round -1. `spins` says that some run reads the same again
+    and again until another worker stores something.
     """
 
     def __init__(self, shape: Shape, index: int, initial: bytes, *, again: int | None = None) -> None:
@@ -91,6 +97,14 @@ class Behaviour:
         self._seen: list[tuple[str, str]] = []
         memory = SteppedBytes(self._content, shape.line, self._step)
         self._worker = SteppedWorker(shape, index, memory, self._guard, self._seen)
+        if not shape.crashes:
+            self._worker.paused = self._pause
+        self._since_pause: list[tuple[Operation, Any]] = []
+        self._before_pause: Any = None
+        self._retries: dict[Hashable, Node] = {}
+        self._round_begins = -1, 0
+        self._settled = False
+        self.spins = False
         self._expected: list[Any] = []
         self._taken = -1
         self._over = True
@@ -165,13 +179,16 @@ class Behaviour:
         self._expected = node.history()
         self._trouble = None
         self._caught = 0
+        self._since_pause.clear()
+        self._before_pause = None
         worker.renew()
         if not self._recovers:
             with Watched():
                 guarded("start", lambda: scenario.start(worker))  # type: ignore[arg-type]
         self.started = self.started or bytes(self._content)
         self._taken = 0
-        self._over = False
+        self._round_begins = -1, 0
+        self._settled = self._over = False
         if self._run.dead:
             self._run = greenlet(self._life)
         self._go()
@@ -229,6 +246,7 @@ class Behaviour:
         node.ended = self._over = True
         node.seen = tuple(self._seen)
         node.failed = failed
+        node.results = tuple(self._worker.results)
         node.round = self._worker.round
 
     def _step(self, operation: Operation) -> Any:
@@ -243,20 +261,53 @@ class Behaviour:
         if self._over:
             self._escape()
         self._settle()
+        self._worker.touched = True
         node = self._at
+        if self._round_begins[0] != self._worker.round:
+            self._round_begins = self._worker.round, node.number
         if node.operation is None and not node.ended:
             node.operation = operation
             node.round = self._worker.round
             if self._recovers:
                 node.seen = tuple(self._seen)
+            node.results = tuple(self._worker.results)
         elif node.operation is not operation:
             raise self._differs(f"is about to {operation!r}")
         if self._taken == len(self._expected):
             self._stop()
+        met = self._expected[self._taken]
         if operation.kind == LOAD:
-            self._content[operation.start : operation.end] = self._expected[self._taken]
+            self._content[operation.start : operation.end] = met
+        self._since_pause.append((operation, met))
         self._taken += 1
-        return self._expected[self._taken - 1]
+        self._settled = False
+        return met
+
+    def _pause(self) -> None:
+        """Wait, as a step, where the worker has read the same as before its pause before, and has stored nothing.
+
+        Nothing but another's store can change what it does next, unless it counts how often it tries.
+        """
+        if self._taken <= 0 or self._over:
+            return
+        since = self._worker.round, tuple(self._since_pause)
+        before, self._before_pause = self._before_pause, since
+        if since == before and not any(each.kind != PAUSE and each.tells for each, _ in self._since_pause):
+            self.spins = True
+            self._step(SPINS)
+        self._since_pause.clear()
+        again = bool(before) and before[0] == since[0]
+        if (again or isinstance(self._shape.scenario, Operations)) and not self._settled:
+            self._try_again()
+
+    def _try_again(self) -> None:
+        """Go on to the node of an earlier retry that knew the same: how often it tried makes no difference then."""
+        known = known_by(self._worker, type(self)._life.__code__)
+        if known is None:
+            return
+        key = self._round_begins, known
+        self._settle(self._retries.get(key))
+        self._retries.setdefault(key, self._at)
 
     def _escape(self) -> NoReturn:
         """End a run that is over; one that catches even that is left at its present step, for good."""
@@ -277,10 +328,11 @@ class Behaviour:
             self._over = True
             raise
 
-    def _settle(self) -> None:
-        """Go on to the node after the step that has just been taken."""
-        if not self._taken:
+    def _settle(self, following: Node | None = None) -> None:
+        """Go on to the node after the step that has just been taken: a new one, or the `following` if it is given."""
+        if not self._taken or self._settled:
             return
+        self._settled = True
         node, met = self._at, self._expected[self._taken - 1]
         operation = node.operation
         if operation is not None and operation.kind == STORE:
@@ -289,7 +341,7 @@ class Behaviour:
                 raise self._differs(f"stores {data.hex()[:32]} in place of {node.data.hex()[:32]}")
             node.data = data
         if met not in node.next:
-            node.next[met] = self._node(node, met)
+            node.next[met] = following or self._node(node, met)
         self._at = node.next[met]
 
     def _differs(self, what: str) -> NotDeterministic:
@@ -355,3 +407,51 @@ def alone(behaviour: Behaviour, initial: bytes, most: int) -> list[Node]:
     while len(nodes) <= most and nodes[-1].operation is not None:
         nodes.append(behaviour.step_alone(nodes[-1], content)[1])
     return nodes
+
+
+PLAIN = (int, float, str, bytes, bool, type(None))
+
+
+def known_by(worker: SteppedWorker, life: CodeType) -> Hashable:
+    """Return what the running text of a worker knows: its notes, and where it is with which local variables.
+
+    Returns None where that cannot be told: a variable holds more than plain values and what stays the same in all runs,
+    or the place is within a `for`, whose iterator is no variable.
+    """
+    try:
+        found: list[Hashable] = [_plain(vars(worker.local), worker)]
+        if worker.open_files:
+            return None
+        frame = sys._getframe(3)
+        while frame.f_code is not life:
+            if _in_for(frame.f_code, frame.f_lasti):
+                return None
+            found.append((frame.f_code, frame.f_lasti, _plain(dict(frame.f_locals), worker)))
+            frame = frame.f_back  # type: ignore[assignment]
+    except TypeError:
+        return None
+    return tuple(found)
+
+
+def _plain(value: Any, worker: SteppedWorker) -> Hashable:
+    """Return a key of a value. Raises TypeError for one that may change and look the same."""
+    if isinstance(value, PLAIN):
+        return type(value), value
+    if isinstance(value, list | tuple):
+        return type(value), tuple(_plain(each, worker) for each in value)
+    if isinstance(value, dict):
+        return frozenset((key, _plain(each, worker)) for key, each in value.items())
+    if isinstance(value, FunctionType):
+        return value.__code__, tuple(_plain(each.cell_contents, worker) for each in value.__closure__ or ())
+    if value is worker or value is worker.memory or value is UNKNOWN or isinstance(value, Scenario | type):
+        return id(value)
+    raise TypeError
+
+
+@cache
+def _in_for(code: CodeType, place: int) -> bool:
+    """Return True for a place in the body of a `for`."""
+    from dis import get_instructions
+
+    loops = (each for each in get_instructions(code) if each.opname == "FOR_ITER")
+    return any(each.offset < place < each.argval for each in loops)

@@ -27,23 +27,25 @@ from lab.analysis.holds import END, Span
 from lab.memory.struct_proxy import fields_of
 from lab.model.directory import CHANGING, Call, Directory, Effect, Load, Result
 
-LOAD, STORE, LOCK, UNLOCK, SYNC, CALL = range(6)
-NAMES = ("load", "store", "lock", "unlock", "sync", "call")
+LOAD, STORE, LOCK, UNLOCK, SYNC, CALL, NOTHING, PAUSE = range(8)
+NAMES = ("load", "store", "lock", "unlock", "sync", "call", "nothing", "pause")
 
 
 class Operation:
     """The next step of a worker; made once and compared by identity in the hot loop.
 
-    `start` to `end` are bytes of the file, the end exclusive. `write` is True for stores and exclusive locks.
+    `start` to `end` are bytes of the file, the end exclusive. `write` is True for stores and exclusive locks; `tells`
+    for what workers notice that wait for a store, and for such a wait itself.
     """
 
-    __slots__ = ("end", "kind", "span", "start", "write")
+    __slots__ = ("end", "kind", "span", "start", "tells", "write")
 
     def __init__(self, kind: int, start: int, length: int, *, write: bool) -> None:
         self.kind = kind
         self.start = start
         self.end = start + length if length else END
         self.write = write
+        self.tells = kind == PAUSE or (write and kind in (STORE, CALL))
         self.span = Span(start, length, write)
 
     def __repr__(self) -> str:
@@ -124,6 +126,32 @@ class FileLock(Operation):
     def named(self, memory: type[Structure]) -> Named:
         """Return the name of the file."""
         return Named(self.call.about, None)
+
+
+class Marker(Operation):
+    """A step that touches no byte."""
+
+    __slots__ = ()
+
+    def __init__(self, kind: int) -> None:
+        super().__init__(kind, 0, 1, write=False)
+        self.end = 0
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """Return no bytes."""
+        return 0, 0
+
+    def named(self, memory: type[Structure]) -> Named:
+        """Return no name."""
+        return Named("", None)
+
+
+TOUCHES_NOTHING = Marker(NOTHING)
+"""The step of a call that touches no byte: it happens at a moment of its own all the same."""
+
+SPINS = Marker(PAUSE)
+"""The step of a pause after which the worker would read the same once more: it waits until another stores something."""
 
 
 class Change(NamedTuple):
@@ -285,6 +313,10 @@ class SteppedBytes:
         """Call; return what that returns."""
         met: Result = self._step(operation)
         return met
+
+    def touch_nothing(self) -> None:
+        """Do the step of a call that does no other."""
+        self._step(TOUCHES_NOTHING)
 
 
 Value = int | float | str | None

@@ -145,8 +145,8 @@ def _between(kind: str, steps: Sequence[Step], cut: Cut) -> Story:
 
 def _did(step: Step) -> str:
     """Return a step as a noun: the store to value."""
-    words = {"load": "load of", "store": "store to", "lock": "lock of", "unlock": "unlock of"}
-    return f"{words.get(step.operation, f'{step.operation} of')} {step.field}"
+    words = {"load": "load of", "store": "store to", "nothing": "call", "pause": "next try"}
+    return f"{words.get(step.operation, f'{step.operation} of')} {step.field}".rstrip()
 
 
 def _deadlock(evidence: Sequence[str]) -> Story:

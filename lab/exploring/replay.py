@@ -27,11 +27,12 @@ from lab.processes.actor import SETTLED_S, LockWait, listed_requests
 from lab.records import Replay, ReplayOptions, Step
 from lab.scenario import Found, Scenario
 
+from .calls import CallsWorld
 from .reasons import story
 from .replay_worker import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Plan, Replayed, digest, plan_of, read_report
 from .run import damage_records
 from .simplify import Repair, world_of
-from .token import AGAIN, Token, differs, read, scenario_of
+from .token import AGAIN, Token, differs, read, scenario_of, with_calls
 from .trace import trace
 from .worker import Shape, shape_of
 from .world import End, World, damage_of, end_of, invariant_damage
@@ -276,6 +277,7 @@ def _headline(world: World, schedule: bytes, steps: Sequence[Step], left: End) -
 def _world(token: Token, found: Found) -> World:
     """Return the simulated world of the token, in which its schedule can run."""
     found.check_world("replay")
+    found = with_calls(found, token)
     world = world_of(shape_of(found, token.lock, token.workers, token.rounds, token.line))
     done = world.try_to_follow(token.schedule)
     if done < len(token.schedule):
@@ -294,7 +296,7 @@ def _world(token: Token, found: Found) -> World:
 
 def _left(world: World, result: Result, end: End) -> End:
     """Return the damage that the last performance really left in the file."""
-    if not result.content:
+    if not result.content or isinstance(world, CallsWorld):  # of calls the results are judged, which are the model's
         return end
     try:
         damage = damage_of(world.shape, result.content, result.reports, result.files)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
@@ -25,7 +25,7 @@ from lab.model.directory import Result
 from lab.scenario.base import exception_text
 
 from .behaviour import met_alone
-from .operation import LOAD, LOCK, FileCall, FileLock, Operation, SteppedBytes
+from .operation import LOAD, LOCK, SPINS, FileCall, FileLock, Operation, SteppedBytes
 from .worker import Shape, SteppedWorker
 from .world import World
 
@@ -59,6 +59,11 @@ class Pipes:
 def digest(reports: Sequence[tuple[str, str]]) -> str:
     """Return a digest that is equal for equal reports."""
     return blake2b(json.dumps([list(each) for each in reports]).encode(), digest_size=16).hexdigest()
+
+
+def told_results(results: Sequence[Hashable]) -> list[tuple[str, str]]:
+    """Return the results of a worker's calls as reports."""
+    return [("result", repr(each)) for each in results]
 
 
 SILENT: dict[str, Any] = {"divergence": "", "digest": digest([]), "seen": [], "raised": ""}
@@ -154,7 +159,7 @@ def plan_of(world: World, schedule: bytes) -> Plan:
         final=bytes(world.content),
         steps=tuple(map(tuple, steps)),
         turns=tuple(_turns(performed, waiters)),
-        reports=tuple(node.seen for node in world.at),
+        reports=tuple((*node.seen, *told_results(node.results)) for node in world.at),
         raised=tuple(exception_text(node.failed) if node.failed else "" for node in world.at),
         stuck=stuck,
         last=tuple(worker for worker in waiting if worker not in inside),
@@ -220,6 +225,7 @@ class Replayed:
         self._seen: list[tuple[str, str]] = []
         memory = SteppedBytes(self._mapping.buffer, plan.shape.line, self.step)
         self._worker = SteppedWorker(plan.shape, index, memory, self._guard, self._seen, self._files)
+        self._worker.paused = self._pause
         self._turn = self._left = self._taken = 0
         self._ready = False
         self._early: Operation | None = None
@@ -270,7 +276,7 @@ class Replayed:
         for release in self._held.values():
             release()  # as the end of a process would
         self._held.clear()
-        if self._seen or failed:
+        if self._seen or failed or self._worker.results:
             self._report("", failed)
         self._hand_over()
 
@@ -281,6 +287,7 @@ class Replayed:
         """
         if self._left < 0:
             return None
+        self._worker.touched = True
         if self._taken == len(self._expected) and self._index not in self._plan.stuck:
             self._diverge(f"goes on with {operation!r} where the model had it end")
         if not self._left:
@@ -302,6 +309,11 @@ class Replayed:
         if not expected.is_met(result):
             self._diverge(f"meets {result!r} in {operation.word} {operation.call.about}, the model {expected.met!r}")
         return result
+
+    def _pause(self) -> None:
+        """Do the step of a pause where the model has one."""
+        if self._left >= 0 and self._taken < len(self._expected) and self._expected[self._taken].word == SPINS.word:
+            self.step(SPINS)
 
     def _await_turn(self, operation: Operation) -> None:
         """Wait for the turn; if ordered to wait for its lock in the kernel, do that first."""
@@ -359,7 +371,8 @@ class Replayed:
     def _report(self, divergence: str, failed: str = "") -> None:
         """Leave in shared memory the report to the parent: all reports in a digest, the first of them as text."""
         seen = [(kind, text[:SHOWN]) for kind, text in self._seen[:TOLD]]
-        told = {"divergence": divergence, "digest": digest(self._seen), "seen": seen, "raised": failed[:SHOWN]}
+        whole = digest([*self._seen, *told_results(self._worker.results)])
+        told = {"divergence": divergence, "digest": whole, "seen": seen, "raised": failed[:SHOWN]}
         text = json.dumps(told).encode()
         self._said[4 : 4 + len(text)] = text
         self._said[:4] = len(text).to_bytes(4, "little")

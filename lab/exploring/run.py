@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 
@@ -16,11 +16,13 @@ from lab.locking import find_lock
 from lab.processes import Terminated, stop_on_sigterm
 from lab.records import CaseFailure, Damage, Exploration, ExploredCase, ExploreOptions, SmallestShape
 from lab.scenario import Found, Scenario
-from lab.scenario.base import counterexample_of
+from lab.scenario.base import counterexample_of, has_invariant
+from lab.scenario.operations import Operations
 
 from .crash.recovery import Kind
 from .crash.run import Asked, explore_crashes
 from .locks import check_modelled
+from .programs import Explored, explore_programs
 from .reasons import story
 from .sandbox import Bypass, check_notes, notes
 from .search import preemptions
@@ -28,7 +30,7 @@ from .simplify import PATIENCE_S, Repair, Shortest, shortest, world_of
 from .strategy import Coverage, Plan, cover
 from .tally import Found as FoundSchedule
 from .tally import Tally, about, check_steps, how_many
-from .token import make, read
+from .token import make, read, with_calls
 from .trace import trace
 from .worker import shape_of
 from .world import End, World
@@ -65,7 +67,7 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
     cases = [
         Case(found, lock, workers, rounds, crash)
         for found in scenarios
-        for workers, rounds, lock, crash in product(options.workers, options.rounds, _locks(found, options), kinds)
+        for (workers, rounds), lock, crash in product(_sizes(found, options), _locks(found, options), kinds)
     ]
     for case in cases:
         find_lock(case.lock)
@@ -73,6 +75,24 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
         if case.workers > MOST_WORKERS:
             raise UsageError(f"{case.workers:,} workers: at most {MOST_WORKERS} can be explored; lower --workers")
     return cases
+
+
+def _sizes(found: Found, options: ExploreOptions) -> Iterable[tuple[int, int]]:
+    """Return workers and rounds of each case; programs of calls are one case, with the most that one of them has.
+
+    Raises UsageError for what cannot be asked of operations.
+    """
+    if not issubclass(found.kind, Operations):
+        return product(options.workers, options.rounds)
+    if options.search in ("dpor", "random", "pct"):
+        why = "takes orders of calls for one that can be told apart" if options.search == "dpor" else "has no end"
+        raise UsageError(f"scenario {found.name}: --search {options.search} {why}; use states, all or bound for calls")
+    if options.crash:
+        raise UsageError(f"scenario {found.name}: operations do not crash; write a Scenario with `recover`")
+    most = options.operations or found.kind.calls
+    if max(options.callers) > most:
+        raise UsageError(f"{max(options.callers):,} workers need so many --operations at least, not {most:,}")
+    return [(max(options.callers), most - min(options.callers) + 1)]
 
 
 def _locks(found: Found, options: ExploreOptions) -> Sequence[str]:
@@ -100,6 +120,8 @@ def explore(
     Raises Interrupted on Ctrl-C; UsageError for what is too large, CannotRunError for what cannot be seen or is not
     deterministic, ScenarioError for a mistake in the scenario.
     """
+    if issubclass(case.found.kind, Operations):
+        return _explore_programs(case, options, kinds, time.monotonic(), patience_s)
     if case.crash:
         return explore_crashes(Asked(case.found, case.lock, case.workers, case.rounds, case.crash), options)
     started = time.monotonic()
@@ -138,17 +160,18 @@ def explore_again(case: Case, options: ExploreOptions, tokens: Sequence[str]) ->
     for token in map(read, tokens):
         if token.lock != case.lock or token.workers > case.workers or token.rounds > case.rounds:
             continue
-        shape = shape_of(case.found, case.lock, token.workers, token.rounds, options.line_bytes)
+        found = with_calls(case.found, token)
+        shape = shape_of(found, case.lock, token.workers, token.rounds, options.line_bytes)
         world = world_of(replace(shape, limit_s=options.time_limit_s))
         check_steps(world)
         whole = world.try_to_follow(token.schedule) == len(token.schedule) and not world.choices()
         end = world.end() if whole else None
         world.back_to(0)
         if end and end.damage:
-            found = FoundSchedule(token.schedule, end)
-            tally = Tally(started, schedules=1, broken=1, found=found)
+            broken = FoundSchedule(token.schedule, end)
+            tally = Tally(started, schedules=1, broken=1, found=broken)
             coverage = Coverage(tallies=[tally], said=["1 run, the failure of the last time"])
-            best = Shortest(world, found, preemptions(world, token.schedule), 0)
+            best = Shortest(world, broken, preemptions(world, token.schedule), 0)
             return replace(_record(case, options, world, coverage, started, best), shrunk=None)
     return None
 
@@ -236,6 +259,50 @@ def damage_records(end: End) -> list[Damage]:
 def runs(schedule: bytes) -> str:
     """Return a schedule as its turns: 0x3 1x4 0x1 is three steps of worker 0, four of worker 1, one of worker 0."""
     return " ".join(f"{worker}x{len(list(group))}" for worker, group in groupby(schedule))
+
+
+def _explore_programs(
+    case: Case, options: ExploreOptions, kinds: frozenset[str], started: float, patience_s: float
+) -> ExploredCase:
+    """Explore the programs of calls by rising size, up to the first that breaks. Raises as `explore` does."""
+    done = Explored(options.operations or case.found.kind.calls)  # type: ignore[attr-defined]
+    try:
+        explore_programs(case.found, case.lock, options, kinds, patience_s, done)
+    except (KeyboardInterrupt, Terminated):
+        raise Interrupted(_record_of_programs(case, options, done, started, kinds)) from None
+    return _record_of_programs(case, options, done, started, kinds)
+
+
+def _record_of_programs(
+    case: Case, options: ExploreOptions, done: Explored, started: float, kinds: frozenset[str]
+) -> ExploredCase:
+    wall_s = time.monotonic() - started
+    complete = done.complete == done.operations
+    record = ExploredCase(
+        scenario=case.found.name,
+        lock=case.lock,
+        workers=case.workers,
+        rounds=case.rounds,
+        search=options.search,
+        verdict="broken" if done.best else ("holds" if complete else "unknown"),
+        exhausted=complete and done.exhausted,
+        covered=done.covered(options),
+        schedules=done.schedules,
+        broken_schedules=done.broken,
+        interleavings=done.interleavings,
+        schedules_per_s=round(done.schedules / wall_s, 1),
+        wall_s=round(wall_s, 3),
+        expected="holds" if case.found.kind().expected(case.lock) == "clean" else "broken",
+        line_bytes=options.line_bytes,
+        states=done.states,
+        ends=done.ends,
+        invariant=has_invariant(case.found.kind),
+        why=counterexample_of(case.found.kind, locked=case.lock != "none"),
+        programs=done.record(options),
+    )
+    if done.best is None:
+        return record
+    return with_failure(record, done.best.world.shape.found, done.best, len(done.best.found.schedule), kinds)
 
 
 NOTHING: Mapping[str, Sequence[str]] = {}

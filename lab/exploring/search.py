@@ -155,7 +155,7 @@ class States:
 
     def key(self, world: World) -> int:
         """Return the number of the world's state."""
-        key = self._contents.setdefault(bytes(world.content), len(self._contents)) << 32 | world.state
+        key = self._contents.setdefault(world.whole(), len(self._contents)) << 32 | world.state
         for node in world.at:
             key = key << 32 | node.number
         return key
@@ -178,17 +178,19 @@ class _Open:
     broken: int = 0
 
 
-def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
+def every_state(world: World, tally: Tally) -> tuple[int, Ways | None]:
     """Reach every state that some interleaving reaches, once, and so every end.
 
     Return the number of states, and of the interleavings that lead through them; where the tally stopped it, of those
-    that were covered.
+    that were covered. None where a state leads back to itself, by workers that try again: they have no number.
     """
     states = States()
     choices = world.choices()
     if not choices:
         return 1, _ended(world, tally, cut=False)
     open_ones = [_Open(states.key(world), iter(choices))]
+    on_the_way = {open_ones[0].key}
+    circles = False
     met = 0
     while True:
         top = open_ones[-1]
@@ -196,15 +198,19 @@ def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
         if worker < 0:
             ways = states.ways[top.key] = Ways(top.all, top.broken)
             open_ones.pop()
+            on_the_way.discard(top.key)
             if not open_ones:
-                return len(states.ways), ways
+                return len(states.ways), None if circles else ways
             world.undo()
         else:
             world.do(worker)
             key = states.key(world)
             known = states.ways.get(key)
+            if key in on_the_way:
+                known, circles = Ways(0, 0), True
             if known is None and (choices := world.choices()) and len(open_ones) < world.longest:
                 open_ones.append(_Open(key, iter(choices)))
+                on_the_way.add(key)
                 continue
             if known is None:
                 known = states.ways[key] = _ended(world, tally, cut=bool(choices))
@@ -215,7 +221,7 @@ def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
                 world.back_to(0)
                 covered = ways.all + sum(each.all for each in open_ones)
                 broken = ways.broken + sum(each.broken for each in open_ones)
-                return len(states.ways) + len(open_ones), Ways(covered, broken)
+                return len(states.ways) + len(open_ones), None if circles else Ways(covered, broken)
         open_ones[-1].all += ways.all
         open_ones[-1].broken += ways.broken
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lab.records import Step
+from lab.scenario.operations import Operations
 
+from .calls import CallsWorld
 from .search import Bounded, preemptions
 from .tally import Found, Tally
 from .trace import WAITS
@@ -47,7 +49,7 @@ def shortest(
     wanted = kinds or frozenset([found.end.damage[0].kind])
     best = Shortest(world, found, preemptions(world, found.schedule), 0)
     deadline = time.monotonic() + patience_s
-    best = _fewer_preemptions(best, wanted, deadline)
+    best = fewer_preemptions(best, wanted, deadline)
     for workers, rounds in smaller(world.shape):
         if time.monotonic() > deadline:
             break
@@ -60,7 +62,8 @@ def shortest(
     return best
 
 
-def _fewer_preemptions(best: Shortest, wanted: frozenset[str], deadline: float) -> Shortest:
+def fewer_preemptions(best: Shortest, wanted: frozenset[str], deadline: float) -> Shortest:
+    """Return a schedule of the same shape with as few preemptions as were found by the deadline."""
     if best.preemptions <= 1:
         return best
     result, schedules = _search(best.world, min(MOST, best.preemptions), wanted, deadline)
@@ -97,7 +100,8 @@ def world_of(shape: Shape) -> World:
 
     A schedule is too long with more than four times the steps that its workers take alone.
     """
-    world = World(shape, STEPS)
+    calls = issubclass(shape.found.kind, Operations)
+    world = CallsWorld(shape, STEPS) if calls else World(shape, STEPS)
     total = sum(len(nodes) - 1 for nodes in world.alone)
     world.longest = 4 * total + 200 if all(nodes[-1].ended for nodes in world.alone) else 2_000
     return world

@@ -136,6 +136,10 @@ class Coverage:
         """Return the first that broke."""
         return next((tally.found for tally in self.tallies if tally.found), None)
 
+    def is_enough(self, plan: Plan) -> bool:
+        """Return True where all schedules were covered, or all up to the bound that was asked for."""
+        return self.exhausted or (self.bound is not None and self.bound >= plan.preemptions)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -160,15 +164,15 @@ def cover(world: World, plan: Plan, coverage: Coverage) -> None:
     if plan.search == "all":
         _refuse_too_many(world)
     if plan.search != "auto":
-        _search(plan.search, 1.0, world, plan, coverage)
+        search_by(plan.search, 1.0, world, plan, coverage)
         return
     for name, share in SHARES.items():
-        _search(name, share, world, plan, coverage)
+        search_by(name, share, world, plan, coverage)
         if coverage.found or coverage.exhausted:
             return
 
 
-def _search(name: str, share: float, world: World, plan: Plan, coverage: Coverage) -> None:
+def search_by(name: str, share: float, world: World, plan: Plan, coverage: Coverage) -> None:
     """Run one search; what it covered is recorded also after an interrupt."""
     first_only = plan.search == "auto" or name in ("random", "pct")
     tally = plan.tally(share, first_only=first_only)
@@ -213,7 +217,7 @@ def _states(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     coverage.exhausted = tally.complete
     if tally.complete:
         coverage.ways = ways
-        coverage.said[:] = [f"all {ways.all:,} schedules"]
+        coverage.said[:] = [f"all {ways.all:,} schedules" if ways else "all schedules"]
         coverage.note = f" (they lead through {count:,} states, each of which was reached)"
     else:
         coverage.said.append(f"{count:,} states")
@@ -221,6 +225,11 @@ def _states(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
 
 def _dpor(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     Dpor(world, tally).run()
+    if world.spins:
+        raise UsageError(
+            f"{world.shape.found.name}: a worker waits for another's store (w.pause() in a retry), which --search dpor "
+            "does not follow; use states"
+        )
     coverage.exhausted = tally.complete
     if tally.complete:
         coverage.said.append("all schedules")

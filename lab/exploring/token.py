@@ -2,7 +2,8 @@
 
     L1,counter,fcntl,2x1,64,5f3a9c,0x1.a3+1x2.9c+0x1.11,7be2
 
-The parts are: version; scenario; lock; workers x rounds; line; fingerprint of the scenario's file; for each turn the
+The parts are: version; scenario; lock; workers x rounds, of operations also the calls of each worker by their numbers
+(2x2:0.0-1); line; fingerprint of the scenario's file; for each turn the
 worker, its number of steps and a fingerprint of the operations; a checksum over all of it.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +22,7 @@ from urllib.parse import quote, unquote
 from lab.errors import UsageError
 from lab.records import Step
 from lab.scenario import Found, builtin_names, find_scenarios, scenario_file
+from lab.scenario.operations import Operations, filled, numbers_of, with_program
 
 from .trace import WAITS
 
@@ -50,14 +52,20 @@ class Token:
     line: int
     fingerprint: str
     turns: tuple[Turn, ...]
+    program: tuple[tuple[int, ...], ...] = ()
 
     def __str__(self) -> str:
         turns = "+".join(f"{turn.worker}x{turn.steps}.{turn.operations}" for turn in self.turns)
         said = ",".join(
-            (VERSION, quote(self.scenario, safe="/:_-."), self.lock, f"{self.workers}x{self.rounds}", str(self.line),
+            (VERSION, quote(self.scenario, safe="/:_-."), self.lock, self._shape, str(self.line),
              self.fingerprint, turns)
         )  # fmt: skip
         return f"{said},{digest(said, 4)}"
+
+    @property
+    def _shape(self) -> str:
+        calls = "-".join(".".join(map(str, mine)) for mine in self.program)
+        return f"{self.workers}x{self.rounds}{':' * bool(calls)}{calls}"
 
     @property
     def schedule(self) -> bytes:
@@ -72,7 +80,9 @@ def make(found: Found, lock: str, workers: int, rounds: int, line: int, steps: S
     for worker, group in groupby(taken, key=lambda step: step.worker):
         mine = list(group)
         turns.append(Turn(worker, len(mine), operations_of(mine)))
-    return Token(where(found), lock, workers, rounds, line, fingerprint(found), tuple(turns))
+    kind = found.kind
+    program = tuple(map(tuple, numbers_of(kind, kind.program))) if issubclass(kind, Operations) else ()
+    return Token(where(found), lock, workers, rounds, line, fingerprint(found), tuple(turns), program)
 
 
 def read(text: str) -> Token:
@@ -87,10 +97,12 @@ def read(text: str) -> Token:
         raise UsageError("the token was cut short or mistyped: its checksum does not fit; paste the whole of it")
     _, scenario, lock, shape, line, mark, turns, _ = parts
     try:
-        workers, rounds = map(int, shape.split("x"))
+        size, _, calls = shape.partition(":")
+        workers, rounds = map(int, size.split("x"))
+        program = tuple(tuple(map(int, mine.split("."))) for mine in calls.split("-") if mine)
         taken = tuple(_turn(each) for each in turns.split("+"))
         _check_bounds(workers, rounds, int(line), sum(turn.steps for turn in taken))
-        return Token(unquote(scenario), lock, workers, rounds, int(line), mark, taken)
+        return Token(unquote(scenario), lock, workers, rounds, int(line), mark, taken, program)
     except ValueError as error:
         raise UsageError(f"the token says nothing sensible ({error}); {AGAIN}") from error
 
@@ -119,6 +131,19 @@ def scenario_of(token: OfScenario) -> Found:
     if fingerprint(found) != token.fingerprint:
         raise UsageError(f"scenario {token.scenario} {CHANGED}")
     return found
+
+
+def with_calls(found: Found, token: Token) -> Found:
+    """Return the scenario, with the calls of the token where it is one of operations. Raises UsageError if none fit."""
+    kind = found.kind
+    if not issubclass(kind, Operations) and not token.program:
+        return found
+    if not issubclass(kind, Operations) or len(token.program) != token.workers:
+        raise UsageError(f"the token does not fit scenario {found.name}: it has other operations; {AGAIN}")
+    try:
+        return replace(found, kind=with_program(kind, filled(kind, token.program)))
+    except IndexError:
+        raise UsageError(f"the token does not fit scenario {found.name}: it has fewer operations; {AGAIN}") from None
 
 
 def differs(token: Token, steps: Sequence[Step]) -> str:
@@ -151,7 +176,8 @@ def where(found: Found) -> str:
     if found.installed or found.path == Path():
         return found.name
     stem = found.name.partition(":")[0]
-    if stem in builtin_names() and find_scenarios([found.name])[0].kind is found.kind:
+    kind = getattr(found.kind, "specified_by", None) or found.kind
+    if stem in builtin_names() and find_scenarios([found.name])[0].kind is kind:
         return found.name
     path = found.path.resolve()
     if path.is_relative_to(Path.cwd()):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lab.records import Step
 
 from .behaviour import Node
-from .operation import LOAD, LOCK, STORE, FileCall, Operation, Value, value_of
+from .operation import LOAD, LOCK, PAUSE, STORE, FileCall, Operation, Value, value_of
 from .world import End, World
 
 WAITS, GIVES_UP = "waits", "gives up"
@@ -41,8 +41,8 @@ def wait_now(world: World, worker: int) -> Step:
     node = world.at[worker]
     if node.operation is None:
         raise AssertionError("who has not ended has something left to do")
-    name = node.operation.named(world.shape.memory).name
-    return Step(worker, node.round, "lock", name, WAITS, "free", *node.operation.where)
+    name, word = node.operation.named(world.shape.memory).name, "pause" if node.operation.kind == PAUSE else "lock"
+    return Step(worker, node.round, word, name, WAITS, "free", *node.operation.where)  # type: ignore[arg-type]
 
 
 def turn_of(world: World, last: int, worker: int) -> Turn:

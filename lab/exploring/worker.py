@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
 from ctypes import Structure
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
+from lab.histories.automaton import freeze
 from lab.locking.registry import OWN
 from lab.memory.named_files import NamedFiles
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
@@ -104,6 +105,10 @@ def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int, *, c
         raise UsageError(f"scenario {found.name}: cannot be laid out: {error_line(error)}") from error
 
 
+def _do_nothing() -> None:
+    """Do nothing."""
+
+
 class SteppedWorker(FileUser):
     """`lab.Worker` over stepped bytes; see there for what each method guarantees.
 
@@ -136,6 +141,9 @@ class SteppedWorker(FileUser):
         self._guard = guard
         self._syncs = shape.crashes
         self._seen = seen
+        self.touched = False
+        self.results: list[Hashable] = []
+        self.paused: Callable[[], None] = _do_nothing
         self._random: Random | None = None
         self._holds: dict[Any, AbstractContextManager[object]] = {}
         self._bytes: dict[Any, BytesProxy] = {}
@@ -145,6 +153,7 @@ class SteppedWorker(FileUser):
         self.round = 0
         self.local.__dict__.clear()
         self.open_files.clear()
+        self.results.clear()
         self._random = None
 
     @property
@@ -226,8 +235,17 @@ class SteppedWorker(FileUser):
             self._holds[key] = self._guard(lock, unlock)
         return self._holds[key]
 
+    def call(self, make: Callable[[], Any]) -> None:
+        """Make one call of `lab.Operations`; its result is kept. Who takes the steps says that one was `touched`."""
+        self.touched = False
+        result = make()
+        if not self.touched:
+            self._memory.touch_nothing()
+        self.results.append(freeze(result, ordered=False))
+
     def pause(self) -> None:
-        """See `lab.Worker.pause`: explore owns every step and needs no help to switch."""
+        """See `lab.Worker.pause`: whoever owns the steps is told, and needs no help to switch."""
+        self.paused()
 
     @property
     def path(self) -> str:

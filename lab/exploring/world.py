@@ -6,7 +6,7 @@ A search asks which workers could go on (`choices`), lets one of them do its ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from lab.scenario.base import Endless, broken_invariant, exception_text, has_inv
 
 from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from .locks import states_of
-from .operation import CALL, LOAD, LOCK, STORE, UNLOCK, Operation
+from .operation import CALL, LOAD, LOCK, PAUSE, STORE, UNLOCK, Operation
 from .sandbox import check_notes, guarded, notes
 from .worker import Shape
 
@@ -70,10 +70,13 @@ class World:
             behaviour.again(nodes[-1])
         check_notes(before, shape.scenario)
         self.content = content
+        everybody = (1 << shape.workers) - 1
+        self._others = [everybody & ~(1 << worker) for worker in range(shape.workers)]
+        self.news = 0
         self.at: list[Node] = [each.root for each in self.behaviours]
         self.path = bytearray()
         self.state = 0
-        self._back: list[tuple[Node, bytes | None, int]] = []
+        self._back: list[tuple[Node, bytes | None, int, int]] = []
         self._ends: dict[Any, End] = {}
         self._first = True
         self.has_invariant = has_invariant(type(shape.scenario))
@@ -92,10 +95,25 @@ class World:
         if self.has_invariant and self.broken():
             return []
         if not self.locked:
-            return [i for i, node in enumerate(self.at) if node.operation is not None]
-        return [
-            i for i, node in enumerate(self.at) if node.operation is not None and not self._waits(i, node.operation)
-        ]
+            choices = [i for i, node in enumerate(self.at) if node.operation is not None]
+        else:
+            choices = [
+                i for i, node in enumerate(self.at) if node.operation is not None and not self._waits(i, node.operation)
+            ]
+        return self._without_spinning(choices) if self.spins else choices
+
+    @property
+    def spins(self) -> bool:
+        """Return True where some worker was seen to read the same until another stores something."""
+        return any(behaviour.spins for behaviour in self.behaviours)
+
+    def _without_spinning(self, choices: list[int]) -> list[int]:
+        """Return those that do not wait for a store; all where nobody else is left, since one may count its tries."""
+        return [each for each in choices if not self._spins_now(each)] or choices
+
+    def _spins_now(self, worker: int) -> bool:
+        operation = self.at[worker].operation
+        return operation is not None and operation.kind == PAUSE and not self.news >> worker & 1
 
     def _waits(self, worker: int, operation: Operation) -> bool:
         if operation.kind != LOCK:
@@ -147,7 +165,9 @@ class World:
             old = bytes(self.content[operation.start : operation.end])
             for start, data in operation.perform(self.load).stores:
                 self.content[start : start + len(data)] = data
-        self._back.append((node, old, state))
+        self._back.append((node, old, state, self.news))
+        if operation.tells:
+            self._spread(worker, operation)
         self.path.append(worker)
         self.at[worker] = following
         return met
@@ -178,9 +198,18 @@ class World:
             self._quiet = self._quiet and not (following.seen or following.failed)
         return met, following, self.locks.drop(state, worker) if following.ended else state
 
+    def _spread(self, worker: int, operation: Operation) -> None:
+        """Note for all others that this worker has stored something, or for itself that it has looked."""
+        others = self._others[worker]
+        self.news = self.news & others if operation.kind == PAUSE else self.news | others
+
     def load(self, start: int, end: int) -> bytes:
         """Return these bytes as they are now."""
         return bytes(self.content[start:end])
+
+    def whole(self) -> Hashable:
+        """Return what makes up a state beside the lock and the workers' nodes."""
+        return (bytes(self.content), self.news) if self.spins else bytes(self.content)
 
     def set_state(self, at: Sequence[Node], content: bytes | None, state: int) -> None:
         """Go to this state, however it came about; no step can be undone from there.
@@ -205,7 +234,7 @@ class World:
 
     def undo(self) -> None:
         """Undo the last step."""
-        node, old, self.state = self._back.pop()
+        node, old, self.state, self.news = self._back.pop()
         self.at[self.path.pop()] = node
         if old is not None:
             operation: Any = node.operation
@@ -295,6 +324,8 @@ class World:
 
     def _wait(self, worker: int) -> str:
         operation = self.at[worker].operation
+        if operation is not None and operation.kind == PAUSE:
+            return f"worker {worker} reads the same again and again"
         wanted = operation.named(self.shape.memory).name if operation else "nothing"
         return f"worker {worker} waits for {wanted}, which worker {self.waits_for(worker)} holds"
 

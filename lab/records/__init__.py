@@ -48,12 +48,15 @@ if TYPE_CHECKING:
     from .common import NEVER, SCHEMA, Damage, Document, Environment, Holds, Mount, Quantiles, Request
     from .documents import encode, json_schema, load, load_any, untrusted
     from .explore import (
+        CallMade,
         CaseFailure,
         Crashes,
         Exploration,
         ExploredCase,
         ExploreOptions,
         OnDisk,
+        Programs,
+        RefutedOrder,
         Replay,
         ReplayOptions,
         SmallestShape,
@@ -133,7 +136,8 @@ _NAMES = {
     "common": "NEVER SCHEMA Damage Document Environment Holds Mount Quantiles Request",
     "documents": "encode json_schema load load_any untrusted",
     "explore": (
-        "CaseFailure Crashes Exploration ExploredCase ExploreOptions OnDisk Replay ReplayOptions SmallestShape Step"
+        "CallMade CaseFailure Crashes Exploration ExploredCase ExploreOptions OnDisk Programs RefutedOrder Replay "
+        "ReplayOptions SmallestShape Step"
     ),
     "history": "History HistoryCall HistoryCore HistoryOptions HistoryVerdict",
     "hosts": "Host Hosts HostsOptions",

@@ -15,9 +15,10 @@ class Step:
     """One step of a schedule: what the worker did, where, and what it loaded or stored.
 
     `operation` is "load", "store", "lock", "unlock" or "sync"; for a call on a file or on names "create", "open",
-    "read", "write", "rename" or "unlink", whose value is what was read or written, or the error that it met; also
-    "killed", the end of the worker, and "power", the end of all (`worker` is -1), whose value says what is old on the
-    disk. `value` is a number or bytes in hexadecimal,
+    "read", "write", "rename" or "unlink", whose value is what was read or written, or the error that it met; "nothing"
+    for a call of an operation that touches no byte; "pause" of a worker that would read the same until another stores
+    something; also "killed", the end of the worker, and "power", the end of all (`worker` is -1), whose value says what
+    is old on the disk. `value` is a number or bytes in hexadecimal,
     and for a lock "exclusive", "shared", "EDEADLK" (refused), "gives up" (a shared flock, to wait for it as an
     exclusive one) or "waits" (for ever, after the last step). `turn` says how the worker came to its turn:
     "same" (it had it), "preempted" (the one before could have gone on), "free" (the one before waited, had finished, or
@@ -28,7 +29,7 @@ class Step:
     worker: int
     round: int
     operation: Literal[
-        "load", "store", "lock", "unlock", "sync",
+        "load", "store", "lock", "unlock", "sync", "nothing", "pause",
         "create", "open", "read", "write", "rename", "unlink",
         "killed", "power",
     ]  # fmt: skip
@@ -69,6 +70,43 @@ class Crashes:
     cause: Literal["", "without a crash", "recovery", "half an update", "not durable", "out of order"] = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CallMade:
+    """A call of an operation in a schedule, `put(10)`, its result as text, and its first and last step, from 1."""
+
+    worker: int
+    call: str
+    result: str
+    first_step: int
+    last_step: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefutedOrder:
+    """An order of calls (their places in `calls`, from 0) up to one that `would_give` another result than it gave."""
+
+    calls: list[int]
+    would_give: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """The programs of calls that were explored: up to so many `operations` by so many `workers`.
+
+    `count` programs were explored; all of those with up to `complete` operations were (0: not all of any number). Of
+    the first program that breaks there are its `calls`, and `orders` of them, each of which contradicts a result;
+    `more_orders` do too.
+    """
+
+    operations: int
+    workers: list[int]
+    count: int
+    complete: int
+    calls: list[CallMade] = field(default_factory=list)
+    orders: list[RefutedOrder] = field(default_factory=list)
+    more_orders: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExploredCase:
     """The exploration of one case: scenario x lock x workers x rounds.
@@ -80,7 +118,8 @@ class ExploredCase:
     invariant does not hold. `interleavings` are the schedules that the search covered, run or not,
     `broken_interleavings` those of them that break; null where it did not count them. A case that holds does so under
     the `memory_model`; with an `invariant`, the scenario's own was checked whenever no worker was inside. `ends` counts
-    the different final states. With `crashes` there are no schedules to count. `expected` is what the scenario
+    the different final states. With `crashes` there are no schedules to count. With `programs` the counts are those of
+    all programs together, `workers` and `rounds` the most that one of them has. `expected` is what the scenario
     announces for this lock.
     """
 
@@ -116,6 +155,7 @@ class ExploredCase:
     why: str = ""
     schedules_shown: list[str] = field(default_factory=list)
     crashes: Crashes | None = None
+    programs: Programs | None = None
 
     @property
     def as_expected(self) -> bool:
@@ -143,7 +183,9 @@ class CaseFailure:
 
 @dataclass(frozen=True, slots=True)
 class ExploreOptions:
-    """The options of an exploration."""
+    """The options of an exploration; programs of at most so many `operations` (null: as each
+    class says) are made for so many `callers`.
+    """
 
     scenarios: list[str]
     locks: list[str]
@@ -159,6 +201,8 @@ class ExploreOptions:
     crash: list[Literal["kill", "power"]] = field(default_factory=list)
     unit: str = "page"
     crashes: int = 2
+    operations: int | None = None
+    callers: list[int] = field(default_factory=lambda: [2, 3])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,24 @@ from __future__ import annotations
 from lab.memory.struct_proxy import Layout
 
 from .base import EVERY_LOCK, Damage, Outcome, Scenario, Worker, paged
-from .find import Found, builtin_names, crash_names, find_installed, find_scenarios, installed_names, scenario_file
+from .find import (
+    Found,
+    builtin_names,
+    crash_names,
+    find_installed,
+    find_scenarios,
+    installed_names,
+    operations_names,
+    scenario_file,
+)
+from .operations import Operations
 
 __all__ = [
     "EVERY_LOCK",
     "Damage",
     "Found",
     "Layout",
+    "Operations",
     "Outcome",
     "Scenario",
     "Worker",
@@ -20,6 +31,7 @@ __all__ = [
     "find_installed",
     "find_scenarios",
     "installed_names",
+    "operations_names",
     "paged",
     "scenario_file",
 ]

@@ -27,6 +27,7 @@ from lab.errors import CannotRunError, UsageError, error_line, printable, unknow
 from lab.processes.deadlines import loading
 
 from .base import VERDICTS, Scenario
+from .operations import Operations, calls_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -170,6 +171,8 @@ class Found:
     def check_world(self, world: str, *, hint: str = "") -> None:
         """Raise UsageError where the scenario does not run in this world, or lacks something and runs in none."""
         check_complete(self.kind, f"scenario {self.name}")
+        if issubclass(self.kind, Operations):
+            calls_of(self.kind)
         if world not in self.kind.worlds:
             raise UsageError(
                 f"scenario {self.name}: runs only in {', '.join(sorted(self.kind.worlds))}, not in {world}{hint}"
@@ -358,6 +361,11 @@ def counterexample_names() -> list[str]:
     return [name for name, each in _builtin().items() if each.set == COUNTEREXAMPLE]
 
 
+def operations_names() -> list[str]:
+    """Return the names of the built-in structures with operations in their order."""
+    return [name for name, each in _builtin().items() if each.set == OF_CALLS]
+
+
 def crash_names() -> list[str]:
     """Return the names of the built-in scenarios about crashes in their order."""
     return [name for name, each in _builtin().items() if each.set == OF_CRASHES]
@@ -366,7 +374,8 @@ def crash_names() -> list[str]:
 ORDER = re.compile(r"^    order = (\d+)$", re.MULTILINE)
 WHY = re.compile(r"^    why = ", re.MULTILINE)
 LAST = 1_000
-DEFAULT, COUNTEREXAMPLE, OF_CRASHES = range(3)
+DEFAULT, COUNTEREXAMPLE, OF_CRASHES, OF_CALLS = range(4)
+FOLDERS = {"crash": OF_CRASHES, "operations": OF_CALLS}
 
 
 class _Builtin(NamedTuple):
@@ -382,13 +391,13 @@ def _builtin() -> dict[str, _Builtin]:
     """Return the files of the built-in scenarios by their names, in their order.
 
     The text of a file shows its set: a counterexample is not even loaded for the default set, since one imports
-    threading, whose handlers every fork would pay for. Those of crashes have a folder of their own.
+    threading, whose handlers every fork would pay for. Those of crashes, and of operations, have folders of their own.
     """
     found = []
-    for path in [*_gallery().glob("*.py"), *_gallery().glob("crash/*.py")]:
+    for path in [*_gallery().glob("*.py"), *(each for name in FOLDERS for each in _gallery().glob(f"{name}/*.py"))]:
         text = path.read_text()
         order = ORDER.search(text)
-        kind = OF_CRASHES if path.parent.name == "crash" else COUNTEREXAMPLE if WHY.search(text) else DEFAULT
+        kind = FOLDERS.get(path.parent.name, COUNTEREXAMPLE if WHY.search(text) else DEFAULT)
         found.append(_Builtin(kind, int(order[1]) if order else LAST, path))
     return {each.path.stem: each for each in sorted(found)}
 

@@ -148,6 +148,7 @@ def exhaust() -> None:
     states, ways = every_state(world("counter", workers=3, rounds=3), tally)
     seconds = time.perf_counter() - begin
     assert tally.complete
+    assert ways
     figures = {"states": states, "ways": ways.all, "seconds": seconds}
     print(json.dumps({**figures, "before_mib": before, "peak_mib": peak_mib()}))
 

@@ -112,6 +112,7 @@ def test_the_states_lead_to_the_ends_of_all_schedules_and_count_them_without_run
 ) -> None:
     tally, every = Endings(), schedules("counter", lock, workers, rounds)
     _, ways = every_state(world("counter", lock, workers, rounds), tally)
+    assert ways
     assert (ways.all, ways.broken) == (every.schedules, every.broken)
     assert tally.met == every.met
     assert tally.schedules <= every.schedules

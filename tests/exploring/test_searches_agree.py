@@ -38,6 +38,7 @@ def test_each_search_meets_the_ends_of_all_schedules_and_no_others(lock: str) ->
         assert sorted(bounds.paths) == sorted(every.paths), seed
         assert len(set(classes.paths)) == len(classes.paths), seed
         assert set(classes.paths) <= set(every.paths), seed
+        assert ways
         assert (ways.all, ways.broken) == (every.schedules, every.broken), seed
         met.append(every.met)
     assert sum(len(ends) > 1 for ends in met) > PROGRAMS // 2, "most programs end in several ways"

@@ -14,6 +14,7 @@ from lab.records import Crashes, Exploration, ExploredCase
 from lab.report.documents import Report
 from lab.report.format import DATA_FORMATS, PLAIN, Column, Style, Table, plural, wrapped
 
+from .calls import called, no_order
 from .schedule import columns, legend
 
 COLUMNS: list[Column[ExploredCase]] = [
@@ -37,6 +38,11 @@ COLUMNS: list[Column[ExploredCase]] = [
     Column("preemptions", lambda case: "-" if case.preemptions is None else f"{case.preemptions}", {
         "preemptions": lambda case: case.preemptions,
     }, wide=True),
+    Column("programs", lambda case: f"{case.programs.count:,}" if case.programs else "", {
+        "programs": lambda case: case.programs.count if case.programs else None,
+        "operations": lambda case: case.programs.operations if case.programs else None,
+    }),
+    Column("states", lambda case: "" if case.states is None else f"{case.states:,}", {}),
     Column("workers", lambda case: f"{case.workers}", {"workers": lambda case: case.workers}),
     Column("rounds", lambda case: f"{case.rounds}", {"rounds": lambda case: case.rounds}),
     Column("search", lambda case: case.search, {"search": lambda case: case.search}, left=True, wide=True),
@@ -62,6 +68,8 @@ COLUMNS: list[Column[ExploredCase]] = [
 """The columns of the table, a row for each case; people read workers and rounds in the heading where all are alike."""
 
 SHAPE = ("workers", "rounds")
+OF_CALLS = ("programs", "states")
+"""The columns that people see only of programs of calls."""
 OF_CRASHES = ("scenario", "lock", "crash", "verdict", "points", "files", "workers", "rounds")
 """The columns that people see of crashes, in their order."""
 SEEN_WHOLE = 16
@@ -84,11 +92,18 @@ def heading(run: Exploration) -> str:
     reach = f"copies are moves of at most {plural(run.options.line_bytes, 'byte')}, in order"
     if run.options.line_bytes < SEEN_WHOLE:
         reach += f" (hypothetical: every processor moves {SEEN_WHOLE} at once)"
-    shapes = {f"{plural(case.workers, 'worker')} x {plural(case.rounds, 'round')}, " for case in run.cases}
+    shapes = {_shape(case) for case in run.cases}
     return wrapped(
         f"{shapes.pop() if len(shapes) == 1 else ''}simulated: each load, store, lock and unlock is a step, in one "
         f"order for all; {reach}; the lock is a model{_what_fails(run)}"
     )
+
+
+def _shape(case: ExploredCase) -> str:
+    if case.programs:
+        by = " or ".join(map(str, case.programs.workers))
+        return f"programs of up to {plural(case.programs.operations, 'call')} by {by} workers, "
+    return f"{plural(case.workers, 'worker')} x {plural(case.rounds, 'round')}, "
 
 
 def _what_fails(run: Exploration) -> str:
@@ -104,7 +119,9 @@ def _what_fails(run: Exploration) -> str:
 def verdicts(run: Exploration) -> Table[ExploredCase]:
     """Return the table: one row for each case."""
     same = len({(case.workers, case.rounds) for case in run.cases}) == 1
-    titles = [column.title for column in COLUMNS if column.title not in ("crash", "points", "files")]
+    titles = [column.title for column in COLUMNS if column.title not in ("crash", "points", "files", *OF_CALLS)]
+    if all(case.programs for case in run.cases):
+        titles = ["scenario", "lock", "verdict", *OF_CALLS]
     if any(case.crashes for case in run.cases):
         titles = list(OF_CRASHES)
     shown = {column.title: column for column in COLUMNS}
@@ -237,7 +254,10 @@ def failure(case: ExploredCase) -> str:
     ends = [";"] * (len(case.reasons) - 1) + ["."]
     reasons = [wrapped(reason + end, "  ", indent=4) for reason, end in zip(case.reasons, ends, strict=False)]
     last = case.shrunk.workers if case.crashes and case.shrunk else None
-    lines = [wrapped(case.headline, indent=2), "", columns(case.steps, last), "", legend(case.steps), ""]
+    lines = [wrapped(case.headline, indent=2), ""]
+    if case.programs and case.programs.calls:
+        lines += [called(case.programs), "", no_order(case.programs), ""]
+    lines += [columns(case.steps, last), "", legend(case.steps), ""]
     lines += ["because", *reasons, ""] if reasons else []
     lines += [wrapped(_how(case), "found: ", indent=2)]
     lines += [f"replay: {lab_command()} replay {case.token}"] if case.token else []
@@ -249,6 +269,10 @@ def failure(case: ExploredCase) -> str:
 def _how(case: ExploredCase) -> str:
     if case.crashes:
         return _how_crashed(case, case.crashes)
+    if case.programs:
+        count = case.programs.count
+        before = f"{plural(count, 'program')} before it hold{'s' * (count == 1)}" if count else "the first"
+        return f"the smallest program that breaks ({before}), {plural(case.preemptions or 0, 'preemption')}"
     parts = [plural(case.preemptions or 0, "preemption"), f"after {plural(case.schedules, 'run')}"]
     if case.shrunk and (case.shrunk.workers, case.shrunk.rounds) != (case.workers, case.rounds):
         before = f"{case.workers} workers x {plural(case.rounds, 'round')} ({case.shrunk.steps_before} steps)"

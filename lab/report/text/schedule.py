@@ -15,6 +15,8 @@ NOTATION = (
     ("x = 1", "stores 1 to x"),
     ("lock x", "acquires the lock on x, (shared) with other readers"),
     ("unlock x", "releases it"),
+    ("tries again", "would read the same until another stores something"),
+    ("touches nothing", "a call that neither loads nor stores nor locks"),
     ("waits", "for a lock that another worker holds"),
     ("switch >", "another worker goes on, though the last one could"),
     (">", "another worker goes on, as the last one cannot"),
@@ -59,6 +61,8 @@ CRASHES = {"killed": "KILLED", "power": "POWER FAILS"}
 def legend(steps: Sequence[Step]) -> str:
     """Return what the signs of these steps mean, those that occur."""
     signs = {f"{step.operation} x" for step in steps} | {TURNS[step.turn] for step in steps[1:]}
+    signs |= {"tries again" for step in steps if step.operation == "pause"}
+    signs |= {"touches nothing" for step in steps if step.operation == "nothing"}
     signs |= {"x -> 0" for step in steps if step.operation == "load"}
     signs |= {"x = 1" for step in steps if step.operation == "store"}
     signs |= {"waits" for step in steps if step.value in ("waits", "gives up")}
@@ -116,6 +120,10 @@ def _cell(steps: Sequence[Step]) -> str:
         return f"{name} = {_value(steps)}"
     if first.operation in RESULTS:
         return f"{first.operation} {name}{RESULTS[first.operation]}{first.value}" if first.value else _call(first)
+    if first.operation == "nothing":
+        return "touches nothing"
+    if first.operation == "pause":
+        return "tries again" if first.value is None else "tries again for ever"
     suffixes = {
         "exclusive": "",
         "shared": " (shared)",
