@@ -15,7 +15,7 @@ PARTS = {
     "Test your lock": ["docs/locks", "docs/pytest", "docs/python", "docs/lock-survey"],
     "Test your program": ["docs/programs", "docs/watch", "docs/histories"],
     "Your own scenario": ["docs/own-scenario"],
-    "Explore": ["docs/explore", "docs/crash"],
+    "Explore": ["docs/explore", "docs/operations", "docs/crash"],
     "Prices": ["docs/bench", "docs/plot"],
     "In CI": ["docs/ci"],
     "Concepts": ["docs/clean", "docs/mapped-files", "docs/page", "docs/backings", "docs/memory-model", "docs/security"],

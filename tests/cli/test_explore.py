@@ -180,7 +180,7 @@ def test_the_options_are_those_that_were_given() -> None:
     assert made["options"] == {
         "scenarios": ["counter"], "locks": ["none"], "workers": [3], "rounds": [1], "search": "pct", "preemptions": 2,
         "line_bytes": 32, "seed": 7, "jobs": 1, "time_limit_s": 3.0, "show_schedules": 4, "crash": [], "unit": "page",
-        "crashes": 2,
+        "crashes": 2, "operations": None, "callers": [3],
     }  # fmt: skip
 
 

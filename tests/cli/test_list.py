@@ -46,7 +46,11 @@ def test_all_scenarios_locks_and_backings_are_listed_each_in_a_line_and_trying_l
     place = tmp_path / "place"
     place.mkdir()
     listed = entries("--dir", place)
-    names = [name for name in of_group(listed, "scenarios") + of_group(listed, "counterexamples") if ":" not in name]
+    names = [
+        name
+        for name in of_group(listed, "scenarios") + of_group(listed, "structures") + of_group(listed, "counterexamples")
+        if ":" not in name
+    ]
     assert sorted(names) == sorted(path.stem for path in (ROOT / "scenarios").rglob("*.py"))
     assert of_group(listed, "scenarios (the default set)") == [found.name for found in find_scenarios([])]
     counterexamples = of_group(listed, "counterexamples (break although they are locked; --counterexamples)")

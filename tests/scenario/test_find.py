@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from lab.errors import CannotRunError, UsageError
-from lab.scenario import builtin_names, find, find_scenarios
+from lab.scenario import builtin_names, find, find_scenarios, operations_names
 from tests.helpers import ROOT, in_fresh_process
 
 NOBODY = 65534
@@ -58,7 +58,9 @@ def names(*asked: str, counterexamples: bool = False) -> list[str]:
 
 
 def test_the_default_set_is_the_races_that_a_lock_fixes_in_their_order() -> None:
-    assert builtin_names() == DEFAULT + COUNTEREXAMPLES + CRASHES
+    structures = operations_names()
+    assert builtin_names() == DEFAULT + COUNTEREXAMPLES + CRASHES + structures
+    assert sorted(path.stem for path in (ROOT / "scenarios" / "operations").glob("*.py")) == structures
     assert sorted(path.stem for path in (ROOT / "scenarios" / "crash").glob("*.py")) == sorted(CRASHES)
     assert names() == DEFAULT
     assert [found.name for found in find_scenarios([], crashes=True)] == DEFAULT + CRASHES
