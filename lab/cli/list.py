@@ -87,7 +87,7 @@ def _scenarios() -> Iterator[Entry]:
         yield Entry("scenarios about crashes (explore --crash), and what breaks them", each.name, each.summary, "")
     for each in find_scenarios(operations_names()):
         yield Entry(
-            "structures with operations (explore --operations), and what breaks them", each.name, each.summary, ""
+            "scenarios with operations (explore --operations), and what breaks them", each.name, each.summary, ""
         )
 
 

@@ -46,11 +46,7 @@ def test_all_scenarios_locks_and_backings_are_listed_each_in_a_line_and_trying_l
     place = tmp_path / "place"
     place.mkdir()
     listed = entries("--dir", place)
-    names = [
-        name
-        for name in of_group(listed, "scenarios") + of_group(listed, "structures") + of_group(listed, "counterexamples")
-        if ":" not in name
-    ]
+    names = [name for name in of_group(listed, "scenarios") + of_group(listed, "counterexamples") if ":" not in name]
     assert sorted(names) == sorted(path.stem for path in (ROOT / "scenarios").rglob("*.py"))
     assert of_group(listed, "scenarios (the default set)") == [found.name for found in find_scenarios([])]
     counterexamples = of_group(listed, "counterexamples (break although they are locked; --counterexamples)")
@@ -63,7 +59,7 @@ def test_all_scenarios_locks_and_backings_are_listed_each_in_a_line_and_trying_l
     assert fasteners.endswith("(keeps a forked child out, freed by a kill)")
     printed = run_lab("list").stdout.splitlines()
     headings = [line.split()[0] for line in printed if line and not line.startswith(" ")]
-    assert headings == ["scenarios", "counterexamples", "scenarios", "locks", "backings", "recorder"]
+    assert headings == ["scenarios", "counterexamples", "scenarios", "scenarios", "locks", "backings", "recorder"]
     named = [line.split()[0] for line in printed if line.startswith("  ") and line[2] != " "]
     assert named == [entry["name"] for entry in listed]
     assert max(map(len, printed)) <= 80
