@@ -1,4 +1,4 @@
-"""Tell whether a worker that tries again knows more than it did at an earlier try: if not, how often it tried is nothing.
+"""Tell whether a worker that tries again knows more than it did at an earlier try; if not, the tries are not counted.
 
 What a running text does next is decided by where it is, by its variables, and by what it loads.
 """
