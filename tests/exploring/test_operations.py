@@ -284,7 +284,7 @@ class Keeps(Nothing):
         (Nothing, {}, "Nothing has no operations; define methods with the worker as their first parameter"),
         (Silent, {}, "Silent.put: parameter item does not say what it is called with; annotate it with int"),
         (Half, {}, "Half.Model has no take; give it the operations of Half"),
-        (Raises, {}, r"Raises.Model: put\(\) raised ValueError: full"),
+        (Raises, {}, r"model Model: put\(\) raised ValueError: full"),
         (Keeps, {}, r"Keeps.put\(1\) raised where it ran alone: .*; fix it, or give the class a Model"),
         (Keeps, {"search": "dpor"}, "--search dpor takes orders of calls for one that can be told apart"),
         (Keeps, {"search": "pct"}, "--search pct has no end; use states, all or bound"),
