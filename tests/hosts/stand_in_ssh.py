@@ -1,6 +1,7 @@
 """Stand in for ssh(1): each host is this machine, as hosts.json beside this file says: {name: {what: value}}.
 
 `ends` is the exit code that ssh ends with at once; `silent` never answers; `version` is what its Python says of itself;
+`noise` is what its login prints first, and `full` a folder on which an own file system without room is mounted there;
 `mounts` has the folder that appears as another one there: [folder, as]; `ahead_s` is by how much its clock is ahead;
 `enter` is the command that enters the namespaces of the host (tests/hosts/rig.py).
 """
@@ -21,7 +22,13 @@ if "silent" in its:
     time.sleep(3600)
 if "version" in its:
     command = command.replace("import sys;", f"import sys;sys.version_info=({its['version']});", 1)
+if "noise" in its:
+    sys.stdout.write(its["noise"])
+    sys.stdout.flush()
 words = ["sh", "-c", command]
+if "full" in its:
+    fill = 'mount -t tmpfs -o size=8k none "$0"; head -c 8192 /dev/zero >"$0/fill"; exec "$@"'
+    words = ["unshare", *its["as"], "sh", "-c", fill, its["full"], *words]
 if "mounts" in its:
     words = ["unshare", *its["as"], "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', *its["mounts"], *words]
 if "enter" in its:

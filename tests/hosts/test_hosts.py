@@ -56,11 +56,18 @@ def _words(process: psutil.Process) -> list[str]:
 def test_each_host_that_fails_is_named_with_what_to_do_and_the_others_go_on(tmp_path: Path) -> None:
     env = ssh(
         tmp_path / "bin",
-        {"a": {}, "b": {}, "old": {"version": "3,9,2"}, "refused": {"ends": 255}, "bare": {"ends": 127}},
+        {
+            "a": {},
+            "b": {},
+            "old": {"version": "3,9,2"},
+            "refused": {"ends": 255},
+            "bare": {"ends": 127},
+            "noisy": {"noise": "Welcome!\n"},
+        },
     )
     shared = tmp_path / "shared"
     shared.mkdir()
-    code, hosts, said = surveyed("a,me@b:2222,old,me@refused:22,bare", shared, env=env)
+    code, hosts, said = surveyed("a,me@b:2222,old,me@refused:22,bare,noisy", shared, env=env)
     assert code == 3
     assert {name: host["trouble"] for name, host in hosts.items()} == {
         "a": "",
@@ -68,10 +75,11 @@ def test_each_host_that_fails_is_named_with_what_to_do_and_the_others_go_on(tmp_
         "old": "Python 3.9.2 there, and the lab needs 3.11; give --python PATH",
         "refused:22": "ssh cannot connect without a question; try: ssh -p 22 me@refused true",
         "bare": "no Python there under that name; give --python PATH, or try: ssh bare",
+        "noisy": "something was printed before Python answered; silence the login files there, or try: ssh noisy true",
     }
-    assert [hosts[name]["sees"] for name in hosts] == [True, True, None, None, None]
+    assert [hosts[name]["sees"] for name in hosts] == [True, True, None, None, None, None]
     assert hosts["b:2222"]["same_kernel_as"] == "a"
-    assert [line.split(":")[1].strip() for line in said.splitlines()] == ["old", "refused", "bare"]
+    assert [line.split(":")[1].strip() for line in said.splitlines()] == ["old", "refused", "bare", "noisy"]
 
 
 def test_a_host_that_never_answers_is_given_up_after_the_timeout(tmp_path: Path) -> None:
@@ -118,6 +126,15 @@ def test_one_filesystem_is_told_from_two_and_clocks_far_apart_are_bounded(tmp_pa
     assert not [*shared.iterdir(), *other.iterdir()]
 
 
+def test_a_host_whose_file_system_is_full_is_named_and_nothing_is_left_there(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    full = {"as": private_mounts()[1:], "full": str(shared)}
+    found = in_fresh_process(surveyed_soon, str(shared), ssh(tmp_path / "bin", {"a": full, "b": {}})["PATH"])
+    assert (found["code"], found["a"]["trouble"], found["b"]["trouble"]) == (3, "No space left on device", "")
+    assert not list(shared.iterdir())
+
+
 @pytest.mark.mounts
 @pytest.mark.parametrize("filesystem", ["bind", "honest"])
 def test_hosts_in_namespaces_of_their_own_are_told_apart(tmp_path: Path, filesystem: str) -> None:
@@ -144,8 +161,8 @@ def test_a_mount_that_stops_answering_on_one_host_is_named_and_the_other_host_go
     assert "the filesystem does not answer its keeper (state " in found["b"]["trouble"]
 
 
-def ended_keeper() -> str:
-    """What is said where the keeper of a host is killed."""
+def signalled_keeper(number: int, timeout_s: float) -> str:
+    """What is said where the keeper of a host gets a signal."""
     with connected(Reach((LOCAL,)), 60.0) as links:
         link = links["local"]
         assert isinstance(link, Link)
@@ -154,29 +171,38 @@ def ended_keeper() -> str:
         keepers = [
             each for each in psutil.Process().children(recursive=True) if "lab.hosts.keeper" in each.cmdline()[-1]
         ]
-        keepers[0].send_signal(signal.SIGKILL)
+        keepers[0].send_signal(number)
         link.ask("about", directory="/")
         try:
-            link.answer(60.0)
+            link.answer(timeout_s)
         except HostError as error:
             return str(error)
     return "an answer"
 
 
-def test_a_keeper_that_is_killed_is_said_to_be() -> None:
-    assert in_fresh_process(ended_keeper) == "local: its keeper was killed by signal 9"
+@pytest.mark.parametrize(
+    ("number", "timeout_s", "said"),
+    [
+        (signal.SIGKILL, 60.0, "local: its keeper was killed by signal 9"),
+        (signal.SIGSTOP, 1.0 * PATIENCE, f"no answer in {PATIENCE:g} s: a signal has stopped its keeper (SIGSTOP)"),
+    ],
+)
+def test_a_keeper_that_is_killed_or_stopped_is_said_to_be(number: int, timeout_s: float, said: str) -> None:
+    assert said in in_fresh_process(signalled_keeper, number, timeout_s)
 
 
-def test_nothing_is_left_where_the_lab_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_is_left_where_the_lab_is_killed_or_ended(number: int, tmp_path: Path) -> None:
     env = {**os.environ, **ssh(tmp_path / "bin", {"a": {}, "silent": {"silent": True}})}
     words = ["hosts", "a,silent", "--dir", str(tmp_path), "--python", sys.executable, "--timeout", "60"]
     with subprocess.Popen([sys.executable, "-m", "lab", *words], env=env, start_new_session=True) as process:
         its = psutil.Process(process.pid)
         while not (keepers := [each for each in its.children(recursive=True) if "keeper" in " ".join(_words(each))]):
             assert process.poll() is None
-        process.kill()
+        process.send_signal(number)
         psutil.wait_procs(keepers, timeout=60 * PATIENCE)
         assert not any(each.is_running() for each in keepers)
+        assert process.wait(60 * PATIENCE) == (130 if number == signal.SIGTERM else -number)
         for each in psutil.process_iter():
             if str(tmp_path) in " ".join(_words(each)):  # the ssh that never answers is the test's own
                 each.kill()
