@@ -226,7 +226,10 @@ class SteppedWorker(FileUser):
         if not self._locked:
             return UNGUARDED
         if not self._ranges:
-            raise bypass(f"locks the file {file.name}, which is simulated for locks on byte ranges only")
+            raise CannotRunError(
+                f"it locks the file {file.name} by its name, which is simulated for locks on byte ranges only (fcntl, "
+                "ofd); race it instead (lab race)"
+            )
         assert self._directory is not None  # noqa: S101 - a file is open
         key = file.name, file.slot, file.number, write
         if key not in self._holds:

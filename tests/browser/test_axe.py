@@ -13,7 +13,7 @@ from tests.browser.conftest import OpenPage, scrolls_sideways
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-EVERYTHING = "story=closed_descriptor&step=99&fix=99"
+EVERYTHING = "story=closed_descriptor&step=99&fix=99&plug=saved_by_rename:renamed_unsynced&cut=7&disk=1.0.0.0"
 
 
 @pytest.fixture(params=[False, True], ids=["desktop", "phone"])

@@ -93,7 +93,7 @@ def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any
         "directories": [], "faults": "", "crash": "", "explore": True, "isolate": "", "ordinary_s": None,
         "raise_rounds": False, "files": {"mine": "mine.py"}, "prepare": "",
         "watch": False, "suppress": [], "ignore": [], "hosts": [], "python": "", "ssh_config": "", "rsh": "",
-        "mpi": False, "tickets": True, "leak_on": [],
+        "mpi": False, "tickets": True, "leak_on": [], "recover": "", "timeout_s": 10.0,
     }  # fmt: skip
 
 

@@ -140,6 +140,16 @@ def test_one_schedule_of_each_class_is_run(name: str, lock: str, workers: int, r
     assert len(set(run)) == len(run)
 
 
+@pytest.mark.parametrize(
+    ("name", "ends"), [("one_name_beside", 12), ("locks_the_saved", 4), ("in_place", 10), ("name_not_synced", 10)]
+)
+def test_every_end_of_calls_on_files_is_met(name: str, ends: int) -> None:
+    made = world(f"saved_by_rename:{name}", "fcntl" if name == "locks_the_saved" else "none")
+    all_of_them, run = every(made), classes(made)[1]
+    assert run.met == all_of_them.met
+    assert (len(run.met), len(run.paths) < len(all_of_them.paths)) == (ends, True)
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_class_of_small_random_programs_is_run_and_without_refusals_once(lock: str) -> None:
     for seed in seeds(lock, 40, MOST):
