@@ -50,7 +50,7 @@ def core_of(judgement: Judgement, specification: Specification, seconds: float =
     calls = sorted(judgement.calls, key=lambda call: call.start)
     if judgement.reached is not None:
         calls = [_until(call, judgement.reached) for call in calls if call.start <= judgement.reached]
-    for units_of in (_reads, _values):
+    for units_of in (read_units, value_units):
         calls = shrinking.without(calls, units_of(calls, specification))
     earliest = min(call.start for call in calls)
     free = [call._replace(result=UNKNOWN, start=earliest, end=None) for call in calls]
@@ -118,12 +118,12 @@ class _Shrinking:
         return rest(gone)
 
 
-def _reads(calls: Sequence[Call], specification: Specification) -> list[list[int]]:
+def read_units(calls: Sequence[Call], specification: Specification) -> list[list[int]]:
     """Return each call that only reads: what it saw is no part of what the others did."""
     return [[at] for at, call in enumerate(calls) if specification.only_reads(call.name, call.args, call.result)]
 
 
-def _values(calls: Sequence[Call], specification: Specification) -> list[list[int]]:
+def value_units(calls: Sequence[Call], specification: Specification) -> list[list[int]]:
     """Return calls that may only be missing together: all that wrote or saw the same values."""
     model = specification.model if isinstance(specification, OfModel) else None
     if model is Mutex:

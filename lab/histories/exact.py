@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from .automaton import freeze
@@ -268,36 +268,52 @@ def counter(calls: Sequence[Call]) -> str:
     that gave none, and of these first the one whose time ends first: no other choice can leave more room (Jackson's
     rule, earliest deadline first).
     """
-    if any(call.name in Counter.silent and call.args not in ((), (1,)) for call in calls):
-        raise Ambiguous
-    told = [call for call in calls if call.result is not UNKNOWN]
-    if not all(isinstance(call.result, int) for call in told):
-        raise Ambiguous
-    told.sort(key=lambda call: (call.result, call.name not in Counter.silent, call.start))
-    first_ends = [call.last for call in told]
-    for at in range(len(told) - 2, -1, -1):
-        first_ends[at] = min(first_ends[at], first_ends[at + 1])
-    untold = [call for call in calls if call.result is UNKNOWN and call.name in Counter.silent]
-    waiting = sorted(untold, key=lambda call: -call.start)
+    told, waiting = _sums(calls)
+    first_ends = list(accumulate([each[3] for each in reversed(told)], min))
     ready: list[int] = []
     total, latest = 0, -NEVER
-    for call, first_end in zip(told, first_ends, strict=True):
-        latest = max(latest, call.start)
-        gave = f"{call_text(call)} gave {call.result}"
-        if call.last < latest:
-            return f"{gave}, and ended before a call began that gave less, or as much"
-        while waiting and waiting[-1].start <= first_end:
-            heappush(ready, waiting.pop().last)
-        before = call.result - (call.name in Counter.silent)
+    for result, reads, start, end, at in told:
+        first_end = first_ends.pop()
+        if start > latest:
+            latest = start
+        elif end < latest:
+            return f"{_gave(calls[at])}, and ended before a call began that gave less, or as much"
+        while waiting and -waiting[-1][0] <= first_end:
+            heappush(ready, waiting.pop()[1])
+        before = result if reads else result - 1
         while total < before and ready:
             heappop(ready)
             total += 1
         if total != before:
-            return f"{gave}, and there was no way to {before}"
+            return f"{_gave(calls[at])}, and there was no way to {before}"
         if ready and ready[0] < latest:
-            return f"{gave}, and more had been added before"
-        total = call.result
+            return f"{_gave(calls[at])}, and more had been added before"
+        total = result
     return ""
+
+
+def _sums(calls: Sequence[Call]) -> tuple[list[tuple[Any, ...]], list[tuple[int, int]]]:
+    """Return the calls that gave a sum, in its order, and the additions that gave none, the last to start first.
+
+    They are tuples, which sort three times as fast as calls: sum, whether it is a read, start, end and number; and
+    minus the start, and the end.
+    """
+    told, untold = [], []
+    for at, (_, name, args, result, start, end) in enumerate(calls):
+        adds = name in Counter.silent
+        if adds and args and args != (1,):
+            raise Ambiguous
+        if result is not UNKNOWN:
+            told.append((result, not adds, start, NEVER if end is None else end, at))
+        elif adds:
+            untold.append((-start, NEVER if end is None else end))
+    if not all(isinstance(each[0], int) for each in told):
+        raise Ambiguous
+    return sorted(told), sorted(untold)
+
+
+def _gave(call: Call) -> str:
+    return f"{call_text(call)} gave {call.result}"
 
 
 EXACT: dict[type, Callable[[Sequence[Call]], str]] = {

@@ -37,7 +37,9 @@ def explained(calls: list[Call], model: type) -> bool:
             if call.start > first_end:
                 continue
             after = copy(state)
-            after.__dict__ = {key: list(each) if isinstance(each, list) else each for key, each in vars(state).items()}
+            after.__dict__ = {
+                key: copy(each) if isinstance(each, list | dict) else each for key, each in vars(state).items()
+            }
             try:
                 given = getattr(after, call.name)(*call.args)
             except Impossible:
@@ -108,6 +110,8 @@ DRAWN: list[tuple[type, Callable[[Random], Drawn]]] = [
     (Counter, _counter), (Counter, _sums), (Mutex, _mutex), (Flag, _flag),
 ]  # fmt: skip
 """Objects, and how a call on each is drawn: with equal values, writes that change nothing, and results of all kinds."""
+
+NAMES = [draw.__name__.strip("_") for _, draw in DRAWN]
 
 
 def _at(name: str, args: tuple[Any, ...], result: Any, start: int, end: int | None) -> Call:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from lab.errors import UsageError
 from lab.histories.automaton import Automaton, OfModel, copied, freeze
 from lab.histories.call import UNKNOWN, Call
-from lab.histories.core import core_of
+from lab.histories.core import core_of, read_units, value_units
 from lab.histories.judge import Budget, as_judged, judge
-from lab.histories.models import MODELS, Mutex, Queue, Register
-from tests.histories.brute import explained
+from lab.histories.models import MODELS, Map, Mutex, Queue, Register
+from tests.histories.brute import DRAWN, NAMES, drawn, explained
 from tests.histories.made import PLANS, made
 
 
@@ -83,6 +85,37 @@ def test_two_that_hold_a_mutex_at_once_are_the_core_of_a_long_history() -> None:
     core = core_of(judgement, OfModel(Mutex))
     assert {call.process for call in core.calls} == {2, 5}
     assert len(core.calls) <= 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_core_may_leave_out_keeps_a_linearizable_history_linearizable(name: str) -> None:
+    model, draw = DRAWN[NAMES.index(name)]
+    specification = OfModel(model)
+    left_out = 0
+    for seed in range(300):
+        calls = as_judged(drawn(Random(f"{name} {seed}"), model, draw, 5), specification)
+        if not explained(calls, model):
+            continue
+        for unit in [*read_units(calls, specification), *value_units(calls, specification)]:
+            rest = [call for at, call in enumerate(calls) if at not in unit]
+            assert explained(rest, model), (calls, unit)
+            left_out += 1
+    assert left_out > 100 or name in ("sums", "counter", "flag", "mutex")
+
+
+def test_a_map_is_judged_by_its_keys_as_the_definition_judges_all_of_it() -> None:
+    def draw(random: Random) -> tuple[str, tuple[object, ...], object]:
+        key, value = random.randrange(2), random.randrange(1, 4)
+        return random.choice([("put", (key, value), None), ("get", (key,), random.choice((None, value)))])
+
+    specification = OfModel(Map)
+    verdicts = []
+    for seed in range(500):
+        calls = drawn(Random(seed), Map, draw, 6)
+        verdict = judge(calls, specification, exact=seed % 2 == 0).verdict
+        assert (verdict == "linearizable") == explained(calls, Map), calls
+        verdicts.append(verdict)
+    assert min(verdicts.count("linearizable"), verdicts.count("not linearizable")) > 50
 
 
 class Dishonest:

@@ -17,12 +17,10 @@ from lab.histories import call, exact, search
 from lab.histories.automaton import Automaton, OfModel
 from lab.histories.call import Call
 from lab.histories.judge import as_judged, in_order
-from tests.histories.brute import DRAWN, TOUCHING, drawn, explained
+from tests.histories.brute import DRAWN, NAMES, TOUCHING, drawn, explained
 
 EACH = 2000
 """So many histories are drawn for each object: 20,000 in all."""
-
-NAMES = [draw.__name__.strip("_") for _, draw in DRAWN]
 
 
 @cache
@@ -82,10 +80,10 @@ MUTANTS = {
     "queue: taken after, or at once": (exact, "queue", "latest > takes[value].last", "latest >= takes[value].last"),
     "queue: full until, or at once": (exact, "queue", "call.last < merged[at][1]", "call.last <= merged[at][1]"),
     "queue: spans that touch": (exact, "queue", "begin < merged[-1][1]", "begin <= merged[-1][1]"),
-    "counter: sums that touch": (exact, "counter", "if call.last < latest:", "if call.last <= latest:"),
-    "counter: possible until, or at once": (exact, "sums", "-1].start <= first_end", "-1].start < first_end"),
+    "counter: sums that touch": (exact, "counter", "elif end < latest:", "elif end <= latest:"),
+    "counter: possible until, or at once": (exact, "sums", "[0] <= first_end", "[0] < first_end"),
     "counter: over before, or at once": (exact, "sums", "ready[0] < latest", "ready[0] <= latest"),
-    "counter: the last deadline first": (exact, "sums", "ready, waiting.pop().last", "ready, -waiting.pop().last"),
+    "counter: the last deadline first": (exact, "sums", "ready, waiting.pop()[1]", "ready, -waiting.pop()[1]"),
 }  # fmt: skip
 """Faults of the checker: the module, the histories that show it, what stands there, and the fault."""
 
