@@ -27,6 +27,7 @@ from typing import Any, cast
 
 from lab.errors import ExitCode, LabError, UsageError, error_line
 from lab.exploring.beside_race import explain
+from lab.exploring.crash.script import read_any
 from lab.exploring.token import read, scenario_of
 from lab.locking import Lock, find_lock
 from lab.locking.adapters import Adapted
@@ -224,7 +225,7 @@ def _tokens(failed: Sequence[Failure]) -> dict[str, list[str]]:
 def _pinned(token: str) -> Found:
     """Return the scenario that the token names. Raises UsageError where it is gone, has changed, or was never named."""
     try:
-        return scenario_of(read(token))
+        return scenario_of(read_any(token))
     except UsageError as error:
         step = "; give the class or the object as scenario=" if str(error).startswith("unknown scenario") else ""
         raise UsageError(f"{error}{step}") from error

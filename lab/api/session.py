@@ -270,18 +270,21 @@ class Session:
         times: int = 100,
         dir: Directory | None = None,  # noqa: A002 - as on the command line
         time_limit: float = 5.0,
+        real: str | Sequence[str] | None = None,
     ) -> ReplayResult:
         """Perform the interleaving of a token on the real kernel, as `lab replay` does: it pins a failure in a test.
 
         The token names its scenario. One that the command line cannot find, as it is defined in a notebook or a
-        function, is given as `scenario`; so is one of the file that the token itself is written in. Raises UsageError
-        where the scenario does other operations than when the token was made, and CannotRunError where the environment
-        cannot.
+        function, is given as `scenario`; so is one of the file that the token itself is written in. With `real`,
+        "ext4", "xfs" or "all", the power of these filesystems is cut where the token has that, as with `lab replay
+        --real`. Raises UsageError where the scenario does other operations than when the token was made, and
+        CannotRunError where the environment cannot.
         """
         given = checked("replay", times=times, time_limit=time_limit)
         home = _caller()
         scenarios = _scenarios(scenario, home) if scenario is not None else []
-        request = Request("replay", {**given, "token": token, "dir": self._folders(dir)[0]}, scenarios)
+        own = {"token": token, "dir": self._folders(dir)[0], "real": _listed(real)}
+        request = Request("replay", {**given, **own}, scenarios)
         return self._returned(ReplayResult(self._ask(request, Replay), self._unable))
 
     @named

@@ -305,10 +305,10 @@ def replay(
 
     A crash by power is performed on these `real` filesystems: "ext4", "xfs", or "all" that can be made here.
     """
-    from lab.exploring.crash.script import VERSION
+    from lab.exploring.crash.script import is_crash
     from lab.records import ReplayOptions
 
-    if token.strip().partition(",")[0] == VERSION:
+    if is_crash(token):
         from lab.exploring.crash.replay import reproduce
     else:
         from lab.exploring.replay import reproduce

@@ -62,6 +62,21 @@ def test_a_power_failure_leaves_the_model_s_file_on_real_filesystems(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def by_function(made: str, directory: str) -> list[Any]:
+    import lab
+
+    done = lab.replay(made, real="ext4", times=1, dir=directory)
+    done.assert_reproduced()
+    return [str(done), [each.filesystem for each in done.record.on_disks]]
+
+
+@pytest.mark.mounts
+@needs_power
+def test_the_function_cuts_the_power_too(tmp_path: Path) -> None:
+    said, on_disks = in_fresh_process(by_function, token(IN_BETWEEN), str(tmp_path))
+    assert ("ext4: reproduced 1 of 1" in said, on_disks) == (True, ["ext4"])
+
+
 def both(scenario: Any, w: Any) -> None:
     with w.write_lock():
         for value in (1, 2):

@@ -17,7 +17,18 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from lab.errors import UsageError
-from lab.exploring.token import AGAIN, MOST_LINE, MOST_STEPS, MOST_WORKERS, digest, fingerprint, operations_of, where
+from lab.exploring.token import (
+    AGAIN,
+    MOST_LINE,
+    MOST_STEPS,
+    MOST_WORKERS,
+    Token,
+    digest,
+    fingerprint,
+    operations_of,
+    where,
+)
+from lab.exploring.token import read as read_schedule
 from lab.records import Step
 from lab.scenario import Found
 
@@ -90,6 +101,16 @@ def make(
 def mark(steps: Sequence[Step]) -> str:
     """Return the fingerprint of the operations of these steps."""
     return operations_of(steps)
+
+
+def is_crash(text: str) -> bool:
+    """Return True where the pasted token is that of a crash, and not of a schedule."""
+    return text.strip().partition(",")[0] == VERSION
+
+
+def read_any(text: str) -> Token | Script:
+    """Return the pasted token of a crash or of a schedule. Raises UsageError for one that is neither."""
+    return read(text) if is_crash(text) else read_schedule(text)
 
 
 def read(text: str) -> Script:
