@@ -315,8 +315,10 @@ def replay(
 
         if real:
             raise UsageError("--real: no power fails in this token; replay it without, or explore --crash power")
+    from lab.exploring.sandbox import stretches_end
+
     options = ReplayOptions(token, times, str(dir), time_limit, list(real or []))
-    return Job(1, lambda tell: reproduce(options, found))
+    return Job(1, lambda tell: stretches_end()(reproduce)(options, found))
 
 
 def locks(

@@ -23,11 +23,13 @@ from greenlet import getcurrent, greenlet
 from lab.errors import CannotRunError, ScenarioError
 from lab.locking import Deadlock
 from lab.model.directory import Load
+from lab.processes.deadlines import TooLong
 from lab.scenario import Operations
+from lab.scenario.base import Endless
 
 from .operation import CALL, LOAD, LOCK, PAUSE, SPINS, STORE, FileCall, Operation, SteppedBytes, change_of
 from .retries import known_by
-from .sandbox import NotDeterministic, Watched, bypass, guarded
+from .sandbox import NotDeterministic, Watched, bypass, endless, guarded
 from .worker import Shape, SteppedWorker
 
 GRANTED, REFUSED = False, True
@@ -194,8 +196,12 @@ class Behaviour:
     def _go(self) -> None:
         """Let the run go on to its next stop."""
         self._hub = getcurrent().switch
-        with Watched():
-            self._run.switch()
+        try:
+            with Watched():
+                self._run.switch()
+        except BaseException:  # an interrupt, which has ended the run
+            self._over = True
+            raise
         if self._trouble:
             self._over = True
             raise self._trouble
@@ -226,6 +232,8 @@ class Behaviour:
         except CannotRunError as error:
             self._trouble = error
             return
+        except TooLong as error:
+            failed = endless("work" if worker.round >= 0 else "recover", error)
         except (Exception, SystemExit) as error:
             failed = error
         if not self._over and not self._trouble:
@@ -237,8 +245,8 @@ class Behaviour:
         if node.operation is not None or self._taken < len(self._expected):
             self._differs("has finished")
             return
-        ended = tuple(self._seen), f"{type(failed).__name__}: {failed}"
-        if node.ended and ended != (node.seen, f"{type(node.failed).__name__}: {node.failed}"):
+        ended = tuple(self._seen), _told(failed)
+        if node.ended and ended != (node.seen, _told(node.failed)):
             self._differs(f"ends with {ended[0] or ended[1]}")
             return
         node.ended = self._over = True
@@ -369,6 +377,12 @@ class Behaviour:
         """Unlock; a run that is given up leaves this out."""
         if not self._over:
             self._step(operation)
+
+
+def _told(failed: BaseException | None) -> str:
+    """Return how a run has ended; one without an end was broken off anywhere."""
+    name = type(failed).__name__
+    return name if isinstance(failed, Endless) else f"{name}: {failed}"
 
 
 class _Hold:

@@ -24,7 +24,7 @@ from .crash.run import Asked, explore_crashes
 from .locks import check_modelled
 from .programs import Explored, explore_programs
 from .reasons import story
-from .sandbox import Bypass, check_notes, notes
+from .sandbox import Bypass, check_notes, notes, stretches_end
 from .search import preemptions
 from .simplify import PATIENCE_S, Repair, Shortest, shortest, world_of
 from .strategy import Coverage, Plan, cover
@@ -33,7 +33,7 @@ from .tally import Tally, about, check_steps, how_many
 from .token import make, read, with_calls
 from .trace import trace
 from .worker import shape_of
-from .world import End, World
+from .world import ENDLESS, End, World
 
 MOST_WORKERS = 64
 
@@ -110,6 +110,7 @@ class Interrupted(Exception):  # noqa: N818 - an interrupt, no error
         self.case = case
 
 
+@stretches_end()
 def explore(
     case: Case, options: ExploreOptions, kinds: frozenset[str] = frozenset(), *, patience_s: float = PATIENCE_S
 ) -> ExploredCase:
@@ -151,6 +152,7 @@ def explore(
     return _record(case, options, world, coverage, started, best, searched_s, kinds)
 
 
+@stretches_end()
 def explore_again(case: Case, options: ExploreOptions, tokens: Sequence[str]) -> ExploredCase | None:
     """Return the case as one of these schedules breaks it, which broke it before; None where none does any more.
 
@@ -232,11 +234,12 @@ def _of_how_many(world: World, coverage: Coverage) -> str:
 def with_failure(
     record: ExploredCase, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]
 ) -> ExploredCase:
-    """Return the record with the failure: its steps, its reasons, and its token."""
+    """Return the record with the failure: its steps, its reasons, and its token; none where a worker does not end."""
     shape = best.world.shape
     steps, end = trace(best.world, best.found.schedule)
     damage = damage_records(end)
     fixes = Repair(best.world, best.found.schedule).fixes
+    token = str(make(found, record.lock, shape.workers, shape.rounds, shape.line, steps))
     headline, reasons, _ = story(steps, damage, record.lock, kinds, fixes, by_invariant=end.by_invariant)
     return replace(
         record,
@@ -247,7 +250,7 @@ def with_failure(
         reasons=reasons,
         steps=steps,
         shrunk=SmallestShape(shape.workers, shape.rounds, best.schedules, steps_before),
-        token=str(make(found, record.lock, shape.workers, shape.rounds, shape.line, steps)),
+        token=token if ENDLESS not in end.kinds else None,
     )
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
-from types import FunctionType, ModuleType, SimpleNamespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic, process_time
+from types import FrameType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from lab.errors import CannotRunError, ExitCode, LabError, ScenarioError
 from lab.processes.deadlines import Limited, TooLong
 from lab.scenario import Scenario
-from lab.scenario.base import endless_error, exception_text
+from lab.scenario.base import Endless, endless_error, exception_text
 
 EVENTS = {
     "mmap.__new__": "maps memory itself",
@@ -45,7 +47,15 @@ DATA = (list, dict, set, bytearray, int, float, str, tuple, deque, SimpleNamespa
 MODULES = (".py", ".pyc", ".so")
 """The endings of files that an import opens."""
 
+LOOK_S = 0.5
+ENDLESS_S, ASLEEP_S = 2.0, 20.0
+"""A stretch of the scenario's text between two steps goes on for ever if it has used so many seconds of the processor,
+or if it has taken so many seconds, which it sleeps for the most part."""
+
 _watching = [False]
+_stretch = [0]
+"""The number of stretches so far."""
+
 _hooked: list[bool] = []
 _bypassed: list[Bypass] = []
 
@@ -97,6 +107,7 @@ class Watched:
         self._start = getattr(threading, "_start_new_thread", None)
         if self._start:
             threading._start_new_thread = _no_thread
+        _stretch[0] += 1
         _watching[0] = True
 
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
@@ -156,6 +167,31 @@ class NotDeterministic(ScenarioError):  # noqa: N818 - a finding about the scena
     exit_code = ExitCode.UNABLE
 
 
+@contextmanager
+def stretches_end() -> Iterator[None]:
+    """Raise TooLong within the block in a scenario's text that goes on for ever without a step."""
+    last, begun_s, used_s = -1, 0.0, 0.0
+
+    def look(number: int, frame: FrameType | None) -> None:
+        nonlocal last, begun_s, used_s
+        if not _watching[0] or _stretch[0] != last:
+            last, begun_s, used_s = _stretch[0] if _watching[0] else -1, monotonic(), process_time()
+        elif process_time() - used_s > ENDLESS_S or monotonic() - begun_s > ASLEEP_S:
+            raise TooLong
+
+    with Limited(LOOK_S, look):
+        yield
+
+
+def endless(method: str, error: TooLong, limit_s: float = 0.0) -> Endless:
+    """Return the error for a method that went on for as long as that, or that took no step for too long."""
+    if limit_s:
+        return endless_error(method, error, limit_s)
+    _, _, where = exception_text(error).partition(" (")
+    at = f" ({where}" if where else ""
+    return Endless(f"{method} goes on for ever: it took no step for {ENDLESS_S:g} s{at}; fix the file")
+
+
 def guarded(method: str, call: Callable[[], Any], limit_s: float = 0.0) -> Any:
     """Call what the scenario does outside its rounds; its exception becomes a ScenarioError with its place.
 
@@ -167,7 +203,7 @@ def guarded(method: str, call: Callable[[], Any], limit_s: float = 0.0) -> Any:
         with Limited(limit_s):
             return call()
     except TooLong as error:
-        raise endless_error(method, error, limit_s) from error
+        raise endless(method, error, limit_s) from error
     except LabError:
         raise
     except (Exception, SystemExit) as error:

@@ -24,6 +24,7 @@ from lab.memory import anonymous
 from lab.processes import WorkerPool, cpus_for
 
 from .dpor import Dpor
+from .sandbox import stretches_end
 from .search import Bounded, Ways, every_schedule, every_state
 from .tally import Found, Tally, about, how_many
 from .world import World
@@ -363,7 +364,8 @@ def _in_jobs(search: Search, world: World, tally: Tally, jobs: int) -> None:
             mine = Tally(tally.deadline, first_only=tally.first_only, kinds=tally.kinds, keep=tally.keep)
             mine.report = _reporter(board, job)
             try:
-                _leave(slots[job], mine, search(mine, job))
+                with stretches_end():
+                    _leave(slots[job], mine, search(mine, job))
             except LabError as error:
                 _put(slots[job], {"error": str(error), "code": error.exit_code})
             mine.late()

@@ -21,6 +21,9 @@ from .operation import CALL, LOAD, LOCK, PAUSE, STORE, UNLOCK, Operation
 from .sandbox import check_notes, guarded, notes
 from .worker import Shape
 
+ENDLESS = "goes on for ever"
+"""The kind of damage where a worker takes no step any more, and does not end."""
+
 KEPT = 200_000
 """The number of final states whose check is remembered."""
 
@@ -67,6 +70,8 @@ class World:
         self.initial = bytes(content)
         self.alone = [alone(behaviour, self.initial, longest) for behaviour in self.behaviours]
         for behaviour, nodes in zip(self.behaviours, self.alone, strict=True):
+            if isinstance(nodes[-1].failed, Endless):
+                raise nodes[-1].failed
             behaviour.again(nodes[-1])
         check_notes(before, shape.scenario)
         self.content = content
@@ -311,9 +316,7 @@ class World:
     def _raised(self) -> list[Damage]:
         """Return as damage what workers raised in this schedule; the file that they left is not checked then."""
         return [
-            Damage(
-                f"raised {type(node.failed).__name__}", 1, self._rounds, [f"worker {i}: {exception_text(node.failed)}"]
-            )
+            Damage(*_failed(node.failed), self._rounds, [f"worker {i}: {exception_text(node.failed)}"])
             for i, node in enumerate(self.at)
             if node.failed
         ]
@@ -353,6 +356,11 @@ class World:
     def ends(self) -> int:
         """Return how many different ends were met."""
         return len(self._ends)
+
+
+def _failed(error: BaseException) -> tuple[str, int]:
+    """Return the kind of damage that a worker's end is, and how often."""
+    return ENDLESS if isinstance(error, Endless) else f"raised {type(error).__name__}", 1
 
 
 def _is_between_rounds(node: Node) -> bool:

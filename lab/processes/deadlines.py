@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType, TracebackType
@@ -99,17 +99,22 @@ class TooLong(BaseException):
 
 
 class Limited:
-    """A time limit: TooLong is raised after so many seconds in the block; an earlier alarm clock resumes after it."""
+    """A time limit: TooLong is raised after so many seconds in the block; an earlier alarm clock resumes after it.
 
-    __slots__ = ("_before", "_begun", "_handler", "_limit_s", "_set")
+    Another function `rings` may be called then instead, which says itself whether it is too long, and is called again
+    and again.
+    """
 
-    def __init__(self, limit_s: float) -> None:
+    __slots__ = ("_before", "_begun", "_handler", "_limit_s", "_rings", "_set")
+
+    def __init__(self, limit_s: float, rings: Callable[[int, FrameType | None], None] | None = None) -> None:
         self._limit_s = limit_s
+        self._rings = rings or _rings
         self._set = False
 
     def __enter__(self) -> None:
         try:
-            self._handler: Any = _quick.signal(ALARM, _rings)
+            self._handler: Any = _quick.signal(ALARM, self._rings)
         except ValueError:  # not the main thread
             return
         self._set = True

@@ -12,6 +12,7 @@ import pytest
 
 from lab import Damage, Outcome, Scenario, paged
 from lab.errors import ScenarioError, UsageError
+from lab.exploring import sandbox
 from lab.exploring.crash.recovery import Dead, rounds_of
 from lab.exploring.crash.search import Search
 from lab.exploring.locks import Ranges
@@ -333,6 +334,12 @@ def never_ends(scenario: Any, w: Any) -> None:
         pass
 
 
+def takes_no_step_any_more(scenario: Any, w: Any) -> None:
+    if w.memory.value:
+        while True:
+            pass
+
+
 def add(scenario: Any, w: Any) -> None:
     with w.write_lock():
         w.memory.value += 1
@@ -340,9 +347,15 @@ def add(scenario: Any, w: Any) -> None:
 
 @pytest.mark.parametrize(
     ("recover", "kind"),
-    [(raises_in_recovery, "the next one raised ValueError"), (never_ends, "the next one does not end")],
+    [
+        (raises_in_recovery, "the next one raised ValueError"),
+        (never_ends, "the next one does not end"),
+        (takes_no_step_any_more, "the next one does not end"),
+    ],
 )
-def test_a_recovery_that_fails_is_damage(recover: Any, kind: str) -> None:
+def test_a_recovery_that_fails_is_damage(recover: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "LOOK_S", 0.02)
+    monkeypatch.setattr(sandbox, "ENDLESS_S", 0.4)
     case = explored(scenario_of(add, recover=recover), "kill", 1, 1)
     assert [each.kind for each in case.damage] == [kind]
     assert case.token is None  # nothing is left that a replay could compare

@@ -21,7 +21,7 @@ from lab.exploring.worker import Shape
 from lab.exploring.world import World
 from lab.model.disk import NO_VERSIONS, PAGE, Disk, Versions, how_many
 from lab.scenario import Damage
-from lab.scenario.base import exception_text
+from lab.scenario.base import Endless, exception_text
 
 from .judge import Found, Image, Judge, Rounds
 from .recovery import AGAIN, Crash, Dead, Kind, Life, Recoveries, new_on_the_disk, rounds_of
@@ -344,7 +344,7 @@ def disk_of(shape: Shape, unit: int, page: int = PAGE) -> Disk:
 
 def _trouble(life: Life) -> list[Damage]:
     """Return what is wrong where the one that recovers does not end, or raised."""
-    if life.endless:
+    if life.endless or isinstance(life.failed, Endless):
         return [Damage("the next one does not end", 1, 1)]
     if life.failed:
         text = exception_text(life.failed).partition(": ")[2]
