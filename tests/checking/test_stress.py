@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from lab.analysis.statistics import detection_limit
 from lab.api.values import MOST_CHECKERS
 from lab.checking.guarantees import DATA, FILES, GUARANTEES, LOCK_FILES
 from lab.checking.stress import run
+from lab.checking.stress.lock_files import LinkedFile
 from lab.checking.stress.plan import NO_LOCK, OWN_FILES, PLAN, planned
 from lab.checking.stress.run import Answering, check_workers
 from lab.checking.stress.scenarios import Neighbours
@@ -27,7 +29,7 @@ from lab.processes import Exit
 from lab.scenario import Outcome, builtin_names
 from tests.checking.mounts import FILESYSTEMS
 from tests.checking.stressing import stressed, stressed_under_a_liar
-from tests.helpers import in_fresh_process
+from tests.helpers import PATIENCE_S, in_fresh_process, wait_until
 
 pytestmark = pytest.mark.mounts
 
@@ -46,6 +48,22 @@ def stress_of(name: str, asked: list[str], seconds: float) -> list[dict[str, Any
     with mounted(name) as folders:
         rows: list[dict[str, Any]] = in_fresh_process(stressed, folders, asked, seconds)
     return rows
+
+
+def test_two_processes_of_one_number_on_two_hosts_do_not_share_the_file_that_they_link(tmp_path: Path) -> None:
+    path = tmp_path / "name"
+    makers = [LinkedFile(str(path)) for _ in range(3)]
+    makers[0].acquire()
+    waiting = [Thread(target=maker.acquire) for maker in makers[1:]]
+    for each in waiting:
+        each.start()
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 3, "both wait with a file of their own")
+    for maker in makers:
+        wait_until(path.exists, "one has the lock")
+        maker.release()
+    for each in waiting:
+        each.join(PATIENCE_S)
+    assert not any(each.is_alive() for each in waiting)
 
 
 ENOUGH = 7_000
