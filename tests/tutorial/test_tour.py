@@ -183,6 +183,7 @@ def with_another_disk(name: str, directory: str | Path) -> dict[str, list[str]]:
         case "rename":
             write = steps["_write"]
             steps["_write"] = lambda path, content, **_: write(path, content, synced=True)
+            steps["is_dirty"] = lambda *_: None
         case "kill":
             private = steps["Mmap"]
             steps["Mmap"] = lambda length, prot: private(length, prot, calls.MAP_PRIVATE)

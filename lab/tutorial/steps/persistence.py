@@ -145,14 +145,19 @@ def sync_error(kind: str) -> Iterator[Observation]:
 def rename(kind: str) -> Iterator[Observation]:
     """Save a file by writing another and renaming it; another program's fsync() writes the names; cut the power."""
     with loop_filesystem(kind) as disk:
-        for old in ("over", "synced"):
-            (disk.folder / old).write_bytes(b"a" * PAGE)
-        disk.settle()
-        for name in ("new", "over", "synced"):
-            _write(disk.folder / "tmp", b"x" * PAGE, synced=name == "synced")
-            (disk.folder / "tmp").rename(disk.folder / name)
-        _write(disk.folder / "other", b"", synced=True)
-        _fail(disk, dict)
+
+        def prepare() -> dict[Path, list[int]]:
+            for old in ("over", "synced"):
+                _write(disk.folder / old, b"a" * PAGE, synced=True)
+            (disk.folder / "new").unlink(missing_ok=True)
+            disk.settle()
+            for name in ("new", "over", "synced"):
+                _write(disk.folder / "tmp", b"x" * PAGE, synced=name == "synced")
+                (disk.folder / "tmp").rename(disk.folder / name)
+            _write(disk.folder / "other", b"", synced=True)
+            return {disk.folder / name: [0] for name in (("new", "over") if kind == "xfs" else ("new",))}
+
+        _fail(disk, prepare)
         for row, name, expected in (
             ("rename()", "new", "empty"),
             ("rename() over an old file", "over", "empty" if kind == "xfs" else "'x' or zeros"),
