@@ -16,9 +16,9 @@ from lab.exploring import sandbox
 from lab.exploring.crash.recovery import Dead, rounds_of
 from lab.exploring.crash.search import Search
 from lab.exploring.locks import Ranges
-from lab.exploring.operation import SYNC, Operation
+from lab.exploring.operation import Operation, change_of
 from lab.exploring.run import cases_of, explore
-from lab.exploring.worker import shape_of
+from lab.exploring.worker import Shape, shape_of
 from lab.exploring.world import World
 from lab.model.disk import Disk
 from lab.records import ExploredCase
@@ -66,7 +66,8 @@ class Program(Scenario):
                 w.sync(self.Memory.cells, cell, min(number, CELLS - cell))
 
     def check(self, memory: Any, outcome: Outcome) -> list[Damage]:
-        self.shown.add((bytes(memory.cells[:]), tuple(outcome.by_worker), tuple(outcome.begun)))
+        left = bytes(memory.cells[:]), frozenset(outcome.files.items())
+        self.shown.add((left, tuple(outcome.by_worker), tuple(outcome.begun)))
         return []
 
 
@@ -90,24 +91,43 @@ def by_search(found: Found, kind: Kind) -> set[Any]:
     return set(shown)
 
 
-def synced(disk: bytes, content: bytes, operation: Operation | None) -> bytes:
-    """The disk after this step: a sync writes its pages, and nothing else writes any."""
-    if operation is None or operation.kind != SYNC:
-        return disk
-    first, last = operation.start // PAGE * PAGE, -(-operation.end // PAGE) * PAGE
-    return disk[:first] + content[first:last] + disk[last:]
+def synced(disk: bytes, before: bytes, content: bytes, operation: Operation | None) -> bytes:
+    """The disk after this step: a sync writes its pages, or files and names, and nothing else writes any."""
+    assert operation
+    for start, end in change_of(operation, b"", lambda start, end: before[start:end]).syncs:
+        mapped = start < CELLS
+        first, last = (start // PAGE * PAGE, -(-end // PAGE) * PAGE) if mapped else (start, end)
+        disk = disk[:first] + content[first:last] + disk[last:]
+    return disk
+
+
+def units_of(shape: Shape) -> list[slice]:
+    """What the disk writes each for itself."""
+    of_files = shape.directory.parts(UNIT) if shape.directory else []
+    return [slice(start, start + UNIT) for start in range(0, CELLS, UNIT)] + of_files
+
+
+def written_back(disk: bytes, content: bytes, units: list[slice]) -> Iterator[bytes]:
+    """The disks once one of the units has been written."""
+    for unit in units:
+        if disk[unit] != content[unit]:
+            yield disk[: unit.start] + content[unit] + disk[unit.stop :]
+
+
+def rounds_in(world: World) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The rounds that each worker has finished and begun now."""
+    pairs = [*(rounds_of(node, 1) for node in world.at), (0, 0)]
+    return tuple(finished for finished, _ in pairs), tuple(begun for _, begun in pairs)
 
 
 def by_brute_force(found: Found, kind: Kind) -> set[Any]:
     """The same from every schedule: a worker is killed at each place, or each unit is written back at any moment."""
-    world = World(shape_of(found, "fcntl", 2, 1, 64, crashes=True), LONGEST)
+    shape = shape_of(found, "fcntl", 2, 1, 64, crashes=True)
+    world = World(shape, LONGEST)
     world.in_between = False
+    units = units_of(shape)
     left: set[Any] = set()
     seen: set[Any] = set()
-
-    def rounds() -> tuple[tuple[int, ...], tuple[int, ...]]:
-        pairs = [*(rounds_of(node, 1) for node in world.at), (0, 0)]
-        return tuple(finished for finished, _ in pairs), tuple(begun for _, begun in pairs)
 
     def go(disk: bytes, killed: bool) -> None:
         key = bytes(world.content), world.state, tuple(node.number for node in world.at), disk, killed
@@ -116,16 +136,16 @@ def by_brute_force(found: Found, kind: Kind) -> set[Any]:
         seen.add(key)
         content = bytes(world.content)
         if kind == "power":
-            left.add((disk, *rounds()))
-            for start in range(0, CELLS, UNIT):
-                go(disk[:start] + content[start : start + UNIT] + disk[start + UNIT :], killed)
+            left.add((seen_in(disk), *rounds_in(world)))
+            for written in written_back(disk, content, units):
+                go(written, killed)
         choices = world.choices()
         if not choices:
-            left.add((content, *rounds()))
+            left.add((seen_in(content), *rounds_in(world)))
         for worker in choices:
             operation = world.at[worker].operation
             world.do(worker)
-            go(synced(disk, content, operation) if kind == "power" else b"", killed)
+            go(synced(disk, content, bytes(world.content), operation) if kind == "power" else b"", killed)
             world.undo()
         for worker, node in enumerate(world.at):
             if kind == "kill" and not killed and node.operation and node.parent:
@@ -134,7 +154,10 @@ def by_brute_force(found: Found, kind: Kind) -> set[Any]:
                 go(disk, True)
                 world.at[worker], world.state = at, state
 
-    go(bytes(CELLS) if kind == "power" else b"", False)
+    def seen_in(disk: bytes) -> tuple[bytes, frozenset[tuple[str, bytes]]]:
+        return disk[:CELLS], frozenset(shape.files(disk).items())
+
+    go(world.initial if kind == "power" else b"", False)
     return left
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from ctypes import Structure, c_uint64
 from errno import ELOOP
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -24,7 +26,8 @@ from lab.racing.worker import Setting
 from lab.records import ReplayOptions
 from lab.scenario import Found, find_scenarios
 from lab.scenario.files import files_of
-from tests.exploring.test_crash import Kind, explored
+from tests.exploring.test_crash import Kind, by_brute_force, by_search, covers, explored
+from tests.exploring.test_crash import Program as Both
 from tests.helpers import PATIENCE_S, in_fresh_process
 from tests.report.explored_records import asked
 
@@ -58,6 +61,58 @@ def test_a_failure_names_the_files_and_the_calls(variant: str, kind: Kind, left:
     case = explored(f"saved_by_rename:{variant}", kind)
     assert [step.value for step in case.steps if step.operation == "power"] == left
     assert case.reasons == reasons
+
+
+class Named(Both):
+    """A program whose workers use two files: each instruction is some calls on one of them."""
+
+    def files(self, workers: int, rounds: int) -> dict[str, bytes | None]:
+        return {"a": b"1", "b": None}
+
+    def run(self, w: Any, text: list[tuple[str, int, int]]) -> None:
+        for does, file, number in text:
+            with suppress(OSError):
+                self.do(w, does, "ab"[file % 2], number)
+
+    def do(self, w: Any, does: str, name: str, number: int) -> None:
+        if does == "create":
+            with w.create(name, exclusive=number > 1) as file:
+                file.write(b"%d" % number)
+                if number > 2:
+                    file.sync()
+        elif does == "append":
+            with w.open(name) as file:
+                file.write(b"%d" % (number + 3))
+        elif does == "rename":
+            w.rename(name, "ab"["ba".index(name)])
+        elif does == "unlink":
+            w.unlink(name)
+        else:
+            w.sync_directory()
+
+
+CALLS = ["create", "create", "append", "rename", "rename", "unlink", "sync"]
+
+
+def drawn(random: Random) -> Found:
+    """A program of two workers, two instructions each at most."""
+    texts = []
+    for _ in range(2):
+        does = random.choices(CALLS, k=random.randint(1, 2))
+        texts.append((random.random() < 0.5, [(each, random.randrange(2), random.randint(1, 3)) for each in does]))
+    return Found("drawn", type("Drawn", (Named,), {"texts": texts, "shown": set()}), "")
+
+
+@pytest.mark.parametrize("kind", ["kill", "power"])
+def test_the_files_that_are_left_are_those_that_brute_force_leaves(kind: Kind) -> None:
+    random, count = Random(11), 0
+    for _ in range(40):
+        found = drawn(random)
+        left, expected = by_search(found, kind), by_brute_force(found, kind)
+        assert left <= expected, found.kind.texts  # type: ignore[attr-defined]
+        assert all(any(covers(each, other) for each in left) for other in expected), found.kind.texts  # type: ignore[attr-defined]
+        count += len(left)
+    assert count > 200
 
 
 class Program(Scenario):
