@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.cli import check as check_command
 from lab.report.format import Column
-from lab.report.text import bench, check, compare, copying, explore, tour
+from lab.report.text import bench, check, compare, copying, explore, history, tour
 from lab.report.text.race import table_of
 from tests.helpers import ROOT
 from tests.report.records import CLEAN, DEADLY, UNLOCKED, run_of
@@ -27,6 +27,7 @@ RACED = run_of(UNLOCKED, replace(CLEAN, backing="sysv", gave_up=1), CLEAN, DEADL
 HEADERS = {
     *titles(table_of(RACED).columns), *titles(check.STRESS), *titles(bench.COLUMNS), *titles(compare.COLUMNS),
     *titles(explore.COLUMNS), *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
+    *history.HEAD, history.PICTURE,
 }  # fmt: skip
 
 

@@ -140,6 +140,7 @@ def _recorded_core(core: Core) -> HistoryCore:
         core.orders,
         core.orders_left_out,
         core.smallest,
+        core.starts,
     )
 
 

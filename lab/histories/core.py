@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .automaton import NO_STATE, Automaton, OfModel, Specification, freeze
 from .call import UNKNOWN, Call, Impossible, call_text, value_text
@@ -22,6 +23,9 @@ LONGEST_S = 1.0
 MOST_CONFIGURATIONS = 20_000
 """A part of a history that takes more to judge counts as one that an order explains: it is not left out."""
 
+MOST_STARTS = 32
+"""Where the search met no more states, the calls are tried from each of them."""
+
 MOST_ORDERED, MOST_SHOWN = 9, 6
 """Of so many calls the orders are followed, and of so many of these it is said what contradicts them."""
 
@@ -32,6 +36,7 @@ class Core:
 
     `smallest` is false where the time was over before every call had been tried. `orders` say of the longest orders
     what contradicts them, `orders_left_out` how many more there are. `why` is the reason where the values tell it.
+    Where `starts` is not 0, no order explains the calls in whichever of so many states the object was when they began.
     """
 
     calls: list[Call]
@@ -40,6 +45,7 @@ class Core:
     orders: list[str] = field(default_factory=list)
     orders_left_out: int = 0
     why: str = ""
+    starts: int = 0
 
 
 def core_of(judgement: Judgement, specification: Specification, seconds: float = 5.0) -> Core:
@@ -50,24 +56,46 @@ def core_of(judgement: Judgement, specification: Specification, seconds: float =
     calls = sorted(judgement.calls, key=lambda call: call.start)
     if judgement.reached is not None:
         calls = [_until(call, judgement.reached) for call in calls if call.start <= judgement.reached]
+        if len(judgement.met) <= MOST_STARTS:
+            calls = shrinking.from_any_state(calls, judgement.met)
     for units_of in (read_units, value_units):
         calls = shrinking.without(calls, units_of(calls, specification))
     earliest = min(call.start for call in calls)
     free = [call._replace(result=UNKNOWN, start=earliest, end=None) for call in calls]
     calls = shrinking.without(calls, [[number] for number, call in enumerate(calls) if call != free[number]], free)
-    needed = [call for call, freed in zip(calls, free, strict=True) if call is not freed]
-    any_time = [call for call, freed in zip(calls, free, strict=True) if call is freed]
-    why = judge(calls, specification, Budget(configurations=1)).why
-    core = Core(needed, any_time, smallest=not shrinking.is_over(), why=why)
+    needed = [call for call, freed in zip(calls, free, strict=True) if call != freed]
+    any_time = [call for call, freed in zip(calls, free, strict=True) if call == freed]
+    why = "" if shrinking.starts else judge(calls, specification, Budget(configurations=1)).why
+    core = Core(needed, any_time, smallest=not shrinking.is_over(), why=why, starts=len(shrinking.starts))
     if len(calls) > MOST_ORDERED:
         return core
-    texts = list(dict.fromkeys(text for _, text in sorted(_dead_ends(calls, specification), key=lambda end: -end[0])))
+    texts = _orders(calls, shrinking.specifications())
     return replace(core, orders=texts[:MOST_SHOWN], orders_left_out=len(texts[MOST_SHOWN:]))
 
 
 def _until(call: Call, moment: int) -> Call:
-    """Return the call as it is known at this moment."""
-    return call._replace(end=None, result=UNKNOWN) if call.last > moment else call
+    """Return the call as it is known at this moment: one that still runs may have had its effect, or not."""
+    return call._replace(end=None) if call.last > moment else call
+
+
+def _from(call: Call, moment: int) -> Call:
+    """Return the call as it is where nothing before this moment is known."""
+    return call if call.start >= moment else call._replace(start=moment, end=None)
+
+
+@dataclass(slots=True)
+class _From:
+    """A specification whose object begins in another state."""
+
+    specification: Specification
+    state: Any
+
+    def initial(self) -> Any:
+        """Return that state."""
+        return self.state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.specification, name)
 
 
 @dataclass(slots=True)
@@ -77,6 +105,31 @@ class _Shrinking:
     specification: Specification
     until: float
     configurations: int
+    starts: list[Any] = field(default_factory=list)
+
+    def specifications(self) -> list[Specification]:
+        """Return the specification with each of the states that it may begin in."""
+        return [_From(self.specification, state) for state in self.starts] or [self.specification]
+
+    def from_any_state(self, calls: list[Call], met: list[Any]) -> list[Call]:
+        """Leave out the calls before a moment, as late as can be, and let the object begin in any state that was met.
+
+        What ran in that moment may still happen, or have happened. The search that met the states went through all that
+        could have been before that moment.
+        """
+        moments = sorted({call.start for call in calls})
+        first, last, best = 0, len(moments) - 1, calls
+        self.starts = met
+        while first < last and not self.is_over():
+            middle = (first + last + 1) // 2
+            rest = [_from(call, moments[middle]) for call in calls if call.last >= moments[middle]]
+            if self._contradicts(rest):
+                first, best = middle, rest
+            else:
+                last = middle - 1
+        if best is calls:
+            self.starts = []
+        return best
 
     def is_over(self) -> bool:
         """Return True once the time is over."""
@@ -84,8 +137,11 @@ class _Shrinking:
 
     def _contradicts(self, calls: Sequence[Call]) -> bool:
         """Return True where it is soon certain that no order explains the calls."""
-        budget = Budget(min(self.until, time.monotonic() + LONGEST_S), self.configurations)
-        return judge(calls, self.specification, budget).verdict == "not linearizable"
+        until = min(self.until, time.monotonic() + LONGEST_S)
+        return all(
+            judge(calls, each, Budget(until, self.configurations)).verdict == "not linearizable"
+            for each in self.specifications()
+        )
 
     def without(
         self, calls: list[Call], units: Sequence[Sequence[int]], instead: Sequence[Call] | None = None
@@ -202,6 +258,25 @@ def _pairs(calls: Sequence[Call]) -> list[list[int]]:
         if not call.open:
             pairs.append([begin, at])
     return pairs
+
+
+def _orders(calls: Sequence[Call], specifications: Sequence[Specification]) -> list[str]:
+    """Return what contradicts the orders that time allows, the longest first; of some states only with one of these."""
+    found: dict[tuple[int, str], list[Specification]] = {}
+    for each in specifications:
+        for end in dict.fromkeys(_dead_ends(calls, each)):
+            found.setdefault(end, []).append(each)
+    texts = []
+    for (_, text), own in sorted(found.items(), key=lambda each: -each[0][0]):
+        of_all = len(own) == len(specifications)
+        first = own[0]
+        texts.append(f"from {_state_text(first.state)}, {text}" if isinstance(first, _From) and not of_all else text)
+    return texts
+
+
+def _state_text(state: Any) -> str:
+    own = getattr(state, "__dict__", {"it": state})
+    return " and ".join(f"{name} {value_text(value)}" for name, value in own.items())
 
 
 def _dead_ends(calls: Sequence[Call], specification: Specification) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from . import search
 from .automaton import Automaton, OfModel, Specification
@@ -50,7 +50,7 @@ class Judgement:
     `exact` and `searched` count the parts that each way answered. Of a part that no order explains `calls` are its
     calls, as they were judged, `why` is a reason in words where an exact answer gave one, `reached` the moment that no
     order gets beyond, in the time of the calls, `stuck` the call that ends then. Of an unknown one, `reason` is what
-    was used up, and `calls` are those of the first part that was not decided.
+    was used up, and `calls` are those of the first part that was not decided. `met` are the states that the search met.
     """
 
     verdict: Verdict
@@ -66,6 +66,7 @@ class Judgement:
     stuck: Call | None = None
     undecided: int = 0
     reason: str = ""
+    met: list[Any] = field(default_factory=list)
 
 
 def parts_of(calls: Sequence[Call], specification: Specification) -> dict[Hashable | None, list[Call]]:
@@ -80,13 +81,17 @@ def parts_of(calls: Sequence[Call], specification: Specification) -> dict[Hashab
 
 
 def as_judged(calls: Sequence[Call], specification: Specification) -> list[Call]:
-    """Return the calls without what tells nothing: reads that never came back, results that only say "done"."""
+    """Return the calls without what tells nothing: reads that never came back, results that only say "done".
+
+    A call that never came back may have a result: then it had its effect with this result, or none.
+    """
     known = [specification.recorded(call) for call in calls] if isinstance(specification, OfModel) else list(calls)
-    return [
-        call
-        for call in known
-        if not (call.result is UNKNOWN and call.open and specification.only_reads(call.name, call.args, UNKNOWN))
-    ]
+    return [call for call in known if not (call.open and specification.only_reads(call.name, call.args, call.result))]
+
+
+def _has_a_result(call: Call) -> bool:
+    """Return True for a call that may have happened, and if so with a known result: the exact answers know no such."""
+    return call.open and call.result is not UNKNOWN
 
 
 def judge(
@@ -112,7 +117,7 @@ def judge(
             left[part] = own
             continue
         try:
-            why = answer(own) if answer else None
+            why = answer(own) if answer and not any(map(_has_a_result, own)) else None
         except Ambiguous:
             why = None
         if why is None:
@@ -152,7 +157,7 @@ def _searched(
         if judgement.configurations >= budget.configurations and left:
             budget.reason = budget.reason or "configurations"
         limit *= 10
-    judgement.states = len(automaton.states)
+    judgement.states, judgement.met = len(automaton.states), automaton.states
     if left and judgement.verdict == "linearizable":
         judgement.verdict, judgement.reason, judgement.undecided = "unknown", budget.reason, len(left)
         judgement.part, judgement.calls = next(iter(left.items()))

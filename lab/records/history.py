@@ -46,6 +46,7 @@ class HistoryCore:
     `calls` contradict each other; `any_time` are calls that may have happened at any moment, or never, and are needed
     to say so. All the others are left out: with them there is no order either. `orders` say where the longest orders
     fail, `orders_left_out` how many more there are. `smallest` is false where the time was over before that was found.
+    Where `starts` is not 0, no order explains the calls in whichever of so many states the object was when they began.
     """
 
     calls: list[HistoryCall]
@@ -53,6 +54,7 @@ class HistoryCore:
     orders: list[str]
     orders_left_out: int = 0
     smallest: bool = True
+    starts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

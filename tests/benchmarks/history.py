@@ -72,7 +72,7 @@ def porcupine(folder: Path, checkout: str) -> Path | None:
     for command in (["go", "mod", "init", "beside"], fetched, ["go", "build", "-mod=mod", "-o", "porcupine", "."]):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
-            print(f"Porcupine is not here: {done.stderr.strip().splitlines()[-1]}")
+            print("Porcupine is not here: go cannot fetch or build it; name a checkout of it")
             return None
     return folder / "porcupine"
 

@@ -150,7 +150,7 @@ def drawn(random: Random, model: type, draw: Callable[[Random], Drawn], most: in
         start = random.randrange(moments)
         name, args, result = draw(random)
         if random.random() < 0.15:
-            calls.append(Call(process, name, args, UNKNOWN, start))
+            calls.append(Call(process, name, args, random.choice((UNKNOWN, UNKNOWN, result)), start))
         else:
             calls.append(Call(process, name, args, result, start, start + random.randrange(1 + moments // 2)))
     return _performed(random, model, calls) if random.random() < 0.5 else calls

@@ -75,6 +75,25 @@ def test_a_core_leaves_no_write_out_that_would_explain_what_was_read() -> None:
     ]  # fmt: skip
 
 
+def test_the_core_of_a_long_history_begins_late_in_whichever_state_the_object_was() -> None:
+    """Values come again and again: only the search can tell, and what came long before the wrong read is left out."""
+    specification = OfModel(Register)
+    calls = made("cas", 300)
+    for at in range(200, 300):
+        wrong = [
+            call._replace(name="read", args=(), result=3) if number == at else call for number, call in enumerate(calls)
+        ]
+        judgement = judge(wrong, specification)
+        if judgement.verdict == "not linearizable":
+            break
+    core = core_of(judgement, specification)
+    assert core.starts == len(judgement.met) == 6
+    assert len(core.calls) < 60
+    for state in judgement.met[::2]:
+        begun = type("Begun", (Register,), {"__init__": lambda self, state=state: self.__dict__.update(vars(state))})
+        assert judge([*core.calls, *core.any_time], OfModel(begun)).verdict == "not linearizable"
+
+
 def test_two_that_hold_a_mutex_at_once_are_the_core_of_a_long_history() -> None:
     calls = []
     for number in range(40):

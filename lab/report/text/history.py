@@ -11,6 +11,7 @@ from lab.report.documents import Report
 from lab.report.format import PLAIN, Style, duration, grid, table_width, wrapped
 
 HEAD = ["process", "call", "result", "from", "to"]
+PICTURE = "time"
 LEFT = ["left", "left", "left", "right", "right"]
 
 MOST_ROWS, MOST_WIDTH, LEAST_PICTURE = 16, 20, 12
@@ -80,7 +81,7 @@ def _table(core: HistoryCore, moment: Callable[[int], str]) -> str:
     width = max(LEAST_PICTURE, min(table_width() - taken, 40))
     pictures = [_picture(call, begin, last, width) for call in shown] + [f"<{'-' * (width - 2)}>"] * len(at_any_time)
     lines = grid(HEAD, rows, LEFT).splitlines()  # which strips the spaces before a bar: it is set beside the table
-    beside = ["time", "-" * width, *pictures]
+    beside = [PICTURE, "-" * width, *pictures]
     return "\n".join(f"{line}  {bar}" for line, bar in zip(lines, beside, strict=True))
 
 
@@ -112,6 +113,8 @@ def _picture(call: HistoryCall, begin: int, last: int, width: int) -> str:
 def _beside(run: History, core: HistoryCore) -> Iterator[str]:
     """Yield what the table leaves out."""
     texts = []
+    if core.starts:
+        texts.append(f"This is so in whichever of {plural(core.starts, 'state')} the object was when they began.")
     if len(core.calls) > MOST_ROWS:
         texts.append(f"The {plural(len(core.calls) - MOST_ROWS, 'call')} before these are in the document (--json).")
     if core.any_time and len(core.any_time) + len(core.calls) > MOST_ROWS:
