@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lab.processes import Descendants, GroupReaper, descendants, fork_child
-from tests.helpers import in_fresh_process, is_running
+from lab.processes.descendants import kill_tree, living_descendants
+from tests.helpers import in_fresh_process, is_running, wait_until
 
 
 def sleep() -> None:
@@ -154,3 +155,30 @@ def one_that_sigkill_does_not_end() -> list[Any]:
 
 def test_one_that_does_not_end_on_sigkill_is_named_once() -> None:
     assert in_fresh_process(one_that_sigkill_does_not_end) == [False, True, []]
+
+
+def a_family(generations: int) -> None:
+    """A process that has a child in a session of its own, which has another, and so on; the last ones sleep."""
+    if generations and not os.fork():
+        try:
+            os.setsid()
+            a_family(generations - 1)
+        finally:
+            os._exit(1)
+    sleep()
+
+
+def what_is_left_of_a_family() -> list[Any]:
+    """How many there were, what was found alive after the eldest was killed as a tree, and what is alive then."""
+    with Descendants() as ours:
+        eldest = fork_child(lambda: a_family(3))
+        wait_until(lambda: len(living_descendants(eldest)) == 3, "all are there")
+        others = living_descendants(eldest)
+        kill_tree(eldest)
+        os.waitpid(eldest, 0)
+        found = ours.end(grace_s=1.0)
+    return [len(others), [str(each) for each in found], [pid for pid in others if is_running(pid)]]
+
+
+def test_a_tree_is_killed_with_all_that_descend_from_it() -> None:
+    assert in_fresh_process(what_is_left_of_a_family) == [3, [], []]
