@@ -24,8 +24,9 @@ from lab.records import Case as Raced
 from lab.records import ExploredCase, ExploreOptions, Run
 from lab.scenario import Found
 
+from .case import Case
 from .operation import widest_move
-from .run import Case, Interrupted, explore
+from .run import Interrupted, explore
 
 SHAPES = ((2, 1), (2, 2), (2, 3), (3, 2))
 """Workers and rounds in which damage is looked for, smallest first: most races need no more."""

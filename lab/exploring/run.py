@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby, product
 
 from lab.errors import LabError, UsageError
@@ -19,8 +19,8 @@ from lab.scenario import Found, Scenario
 from lab.scenario.base import counterexample_of, has_invariant
 from lab.scenario.operations import Operations
 
-from .crash.recovery import Kind
-from .crash.run import Asked, explore_crashes
+from .case import Case, Kind
+from .crash.run import explore_crashes
 from .locks import check_modelled
 from .programs import Explored, explore_programs
 from .reasons import story
@@ -36,23 +36,6 @@ from .worker import shape_of
 from .world import ENDLESS, End, World
 
 MOST_WORKERS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One row that will be explored."""
-
-    found: Found
-    lock: str
-    workers: int
-    rounds: int
-    crash: Kind | None = None
-
-    @property
-    def title(self) -> str:
-        """Return the title of the case."""
-        crash = f", crash {self.crash}" if self.crash else ""
-        return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}{crash}"
 
 
 def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
@@ -124,7 +107,7 @@ def explore(
     if issubclass(case.found.kind, Operations):
         return _explore_programs(case, options, kinds, time.monotonic(), patience_s)
     if case.crash:
-        return explore_crashes(Asked(case.found, case.lock, case.workers, case.rounds, case.crash), options)
+        return explore_crashes(case, options)
     started = time.monotonic()
     shape = shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes)
     world = world_of(replace(shape, limit_s=options.time_limit_s))

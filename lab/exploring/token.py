@@ -56,11 +56,7 @@ class Token:
 
     def __str__(self) -> str:
         turns = "+".join(f"{turn.worker}x{turn.steps}.{turn.operations}" for turn in self.turns)
-        said = ",".join(
-            (VERSION, quote(self.scenario, safe="/:_-."), self.lock, self._shape, str(self.line),
-             self.fingerprint, turns)
-        )  # fmt: skip
-        return f"{said},{digest(said, 4)}"
+        return joined(VERSION, self.scenario, self.lock, self._shape, str(self.line), self.fingerprint, turns)
 
     @property
     def _shape(self) -> str:
@@ -71,6 +67,24 @@ class Token:
     def schedule(self) -> bytes:
         """Return the worker of each step."""
         return b"".join(bytes([turn.worker]) * turn.steps for turn in self.turns)
+
+
+def joined(version: str, scenario: str, *parts: str) -> str:
+    """Return the parts of a token as one word, with a checksum."""
+    said = ",".join((version, quote(scenario, safe="/:_-."), *parts))
+    return f"{said},{digest(said, 4)}"
+
+
+def parts_of(text: str, fields: int) -> list[str]:
+    """Return the parts of a token that has so many, without its version and its checksum, which must fit.
+
+    Raises UsageError where the token was cut short or mistyped.
+    """
+    parts = text.strip().split(",")
+    said, _, checksum = text.strip().rpartition(",")
+    if len(parts) != fields or checksum != digest(said, 4):
+        raise UsageError("the token was cut short or mistyped: its checksum does not fit; paste the whole of it")
+    return [unquote(parts[1]), *parts[2:-1]]
 
 
 def make(found: Found, lock: str, workers: int, rounds: int, line: int, steps: Sequence[Step]) -> Token:
@@ -92,17 +106,14 @@ def read(text: str) -> Token:
         if re.fullmatch(r"L\d+", parts[0]):
             raise UsageError(f"the token is of version {parts[0]}, this lab reads {VERSION} and L2; {AGAIN}")
         raise UsageError(f"{text[:20]!r} is no token: they begin with {VERSION},; {AGAIN}")
-    said, _, checksum = text.strip().rpartition(",")
-    if len(parts) != FIELDS or checksum != digest(said, 4):
-        raise UsageError("the token was cut short or mistyped: its checksum does not fit; paste the whole of it")
-    _, scenario, lock, shape, line, mark, turns, _ = parts
+    scenario, lock, shape, line, mark, turns = parts_of(text, FIELDS)
     try:
         size, _, calls = shape.partition(":")
         workers, rounds = map(int, size.split("x"))
         program = tuple(tuple(map(int, mine.split("."))) for mine in calls.split("-") if mine)
         taken = tuple(_turn(each) for each in turns.split("+"))
-        _check_bounds(workers, rounds, int(line), sum(turn.steps for turn in taken))
-        return Token(unquote(scenario), lock, workers, rounds, int(line), mark, taken, program)
+        check_bounds(workers, rounds, int(line), sum(turn.steps for turn in taken))
+        return Token(scenario, lock, workers, rounds, int(line), mark, taken, program)
     except ValueError as error:
         raise UsageError(f"the token says nothing sensible ({error}); {AGAIN}") from error
 
@@ -157,7 +168,7 @@ def differs(token: Token, steps: Sequence[Step]) -> str:
     return ""
 
 
-def _check_bounds(workers: int, rounds: int, line: int, steps: int) -> None:
+def check_bounds(workers: int, rounds: int, line: int, steps: int) -> None:
     """Raise ValueError for more than a schedule can have: its memory is laid out before it is tried."""
     if not (0 < workers <= MOST_WORKERS and 0 < rounds <= MOST_STEPS and 0 < line <= MOST_LINE and steps <= MOST_STEPS):
         raise ValueError(f"{workers}x{rounds}, line {line}, {steps} steps: out of range")

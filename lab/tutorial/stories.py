@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from lab.checking.language import parse
 from lab.checking.oracle import ModelStage
-from lab.exploring.run import Case, explore
+from lab.exploring.case import Case
+from lab.exploring.run import explore
 from lab.records import Account, ExploredCase, ExploreOptions, Step, Story, StoryCall
 from lab.scenario import Found, find_scenarios
 from lab.scenario.find import counterexample_names

@@ -14,7 +14,8 @@ from lab.api.examples import Example, Failure
 from lab.api.pacing import Pace
 from lab.api.protocol import Answer
 from lab.api.results import ExploreResult, RaceResult, Repetition
-from lab.exploring.run import Case, explore, explore_again
+from lab.exploring.case import Case
+from lab.exploring.run import explore, explore_again
 from lab.records import Case as Row
 from lab.records import Exploration, ExploredCase
 from lab.scenario import find_scenarios

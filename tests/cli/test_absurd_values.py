@@ -15,7 +15,8 @@ import pytest
 
 from lab.cli.main import main, whole_parser
 from lab.commands import COMMANDS
-from lab.exploring.run import Case, explore
+from lab.exploring.case import Case
+from lab.exploring.run import explore
 from lab.records import encode
 from lab.scenario import find_scenarios
 from tests.cli.commands import QUICK, refusal, scenario_file

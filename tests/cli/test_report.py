@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lab import records as results
-from lab.exploring.run import Case, explore
+from lab.exploring.case import Case
+from lab.exploring.run import explore
 from lab.records import Document, encode
 from lab.report.documents import report_of
 from lab.scenario import find_scenarios

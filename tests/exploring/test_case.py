@@ -9,7 +9,8 @@ import pytest
 
 from lab import Damage as Told
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.exploring.run import MOST_WORKERS, Case, Interrupted, cases_of, explore, runs
+from lab.exploring.case import Case
+from lab.exploring.run import MOST_WORKERS, Interrupted, cases_of, explore, runs
 from lab.exploring.simplify import world_of
 from lab.exploring.tally import MOST_STEPS, Tally
 from lab.exploring.token import read

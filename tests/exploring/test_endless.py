@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lab.exploring import sandbox
-from lab.exploring.run import Case, explore
+from lab.exploring.case import Case
+from lab.exploring.run import explore
 from lab.records import ExploreOptions
 from lab.scenario.base import Endless
 from tests.exploring.worlds import scenario_of

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lab.errors import ScenarioError
-from lab.exploring.run import Case, explore
+from lab.exploring.case import Case
+from lab.exploring.run import explore
 from lab.records import ExploredCase
 from lab.scenario import Damage, Found
 from tests.exploring.worlds import scenario_of

@@ -14,7 +14,8 @@ import pytest
 from lab.api.protocol import Answer
 from lab.api.results import RaceResult, Repetition
 from lab.errors import CannotRunError
-from lab.exploring.run import Case, explore
+from lab.exploring.case import Case
+from lab.exploring.run import explore
 from lab.records import Accesses, Holds, Recording
 from lab.report.notebook import html_of
 from lab.scenario import find_scenarios

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from lab.exploring.run import Case, cases_of, explore
+from lab.exploring.case import Case
+from lab.exploring.run import cases_of, explore
 from lab.locking.registry import OWN
 from lab.scenario import Found, find_scenarios
 from lab.scenario.find import counterexample_names

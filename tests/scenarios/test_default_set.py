@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.exploring.run import Case, explore
+from lab.exploring.case import Case
+from lab.exploring.run import explore
 from lab.records import ExploredCase
 from lab.scenario import Found, find_scenarios
 from tests.helpers import ROOT, race

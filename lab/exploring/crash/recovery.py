@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from lab.exploring.behaviour import Behaviour, Node, met_alone
+from lab.exploring.case import Kind
 from lab.exploring.operation import change_of
 from lab.exploring.world import World
 from lab.model.directory import Load
 from lab.model.disk import NO_VERSIONS, Disk, Versions
 
 from .judge import Found, Image
-
-Kind = Literal["kill", "power"]
 
 AGAIN = 1
 """The rounds that the worker has which comes after a crash: what recovery left must also be fit for work."""

@@ -9,15 +9,15 @@ from typing import Any
 
 from lab.analysis.statistics import plural
 from lab.errors import UsageError
+from lab.exploring.case import Case
 from lab.exploring.sandbox import check_notes, notes
 from lab.exploring.simplify import PATIENCE_S, world_of
 from lab.exploring.tally import check_steps
 from lab.exploring.worker import shape_of
 from lab.records import Crashes, ExploredCase, ExploreOptions, SmallestShape
 from lab.records import Damage as FoundDamage
-from lab.scenario import Found
 
-from .recovery import AGAIN, Kind
+from .recovery import AGAIN
 from .script import make
 from .search import Failure, Search
 from .story import Cause, Story
@@ -32,17 +32,6 @@ SMALLER_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A case to be explored: the scenario under a lock, with so many workers and rounds, and what fails."""
-
-    found: Found
-    lock: str
-    workers: int
-    rounds: int
-    kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
 class Broken:
     """The failure to show, and the search that found it, of which the workers and rounds may be fewer."""
 
@@ -50,32 +39,32 @@ class Broken:
     failure: Failure
 
 
-def explore_crashes(asked: Asked, options: ExploreOptions) -> ExploredCase:
+def explore_crashes(case: Case, options: ExploreOptions) -> ExploredCase:
     """Explore one case. Raises as `lab.exploring.run.explore` does."""
     started = time.monotonic()
-    scenario = asked.found.kind()
-    search, broken = _searched(asked, options, started)
+    scenario = case.found.kind()
+    search, broken = _searched(case, options, started)
     counts = search.counts
     holds = not broken and counts.complete
     record = ExploredCase(
-        scenario=asked.found.name,
-        lock=asked.lock,
-        workers=asked.workers,
-        rounds=asked.rounds,
+        scenario=case.found.name,
+        lock=case.lock,
+        workers=case.workers,
+        rounds=case.rounds,
         search=options.search,
         verdict="broken" if broken else "holds" if holds else "unknown",
         exhausted=holds,
-        covered=_covered(asked, options, search),
+        covered=_covered(case, options, search),
         schedules=0,
         broken_schedules=0,
         schedules_per_s=0.0,
         wall_s=round(time.monotonic() - started, 3),
-        expected="holds" if _should_hold(asked) else "broken",
+        expected="holds" if _should_hold(case) else "broken",
         line_bytes=options.line_bytes,
         states=counts.states,
         crashes=Crashes(
-            kind=asked.kind,
-            unit_bytes=UNITS[options.unit] if asked.kind == "power" else None,
+            kind=case.kind,
+            unit_bytes=UNITS[options.unit] if case.kind == "power" else None,
             at_most=options.crashes,
             points=counts.points,
             images=counts.images,
@@ -83,38 +72,38 @@ def explore_crashes(asked: Asked, options: ExploreOptions) -> ExploredCase:
         ),
         why="" if holds else scenario.why,
     )
-    return _with_failure(record, asked, options, broken) if broken else record
+    return _with_failure(record, case, options, broken) if broken else record
 
 
-def _should_hold(asked: Asked) -> bool:
-    scenario = asked.found.kind()
-    return scenario.expected(asked.lock) == "clean" and scenario.after_crash.get(asked.kind, "clean") == "clean"
+def _should_hold(case: Case) -> bool:
+    scenario = case.found.kind()
+    return scenario.expected(case.lock) == "clean" and scenario.after_crash.get(case.kind, "clean") == "clean"
 
 
-def _searched(asked: Asked, options: ExploreOptions, started: float) -> tuple[Search, Broken | None]:
+def _searched(case: Case, options: ExploreOptions, started: float) -> tuple[Search, Broken | None]:
     """Search few crashes first and smaller shapes first; return the last search, and what it broke."""
-    shapes = _shapes(asked)
+    shapes = _shapes(case)
     for crashes, (workers, rounds) in product(sorted({1, options.crashes}), shapes):
         last = (crashes, workers, rounds) == (options.crashes, *shapes[-1])
         limit_s = options.time_limit_s * (1 if last else SMALLER_SHARE)
-        search = _search(asked, replace(options, crashes=crashes), workers, rounds, started + limit_s)
+        search = _search(case, replace(options, crashes=crashes), workers, rounds, started + limit_s)
         before = notes(search.world.shape.scenario)
         search.try_check()
         failure = search.run()
         check_notes(before, search.world.shape.scenario)
         if failure:
-            return search, _shorter(asked, options, Broken(search, failure))
+            return search, _shorter(case, options, Broken(search, failure))
     return search, None
 
 
-def _shapes(asked: Asked) -> list[tuple[int, int]]:
+def _shapes(case: Case) -> list[tuple[int, int]]:
     """Return the shapes to search, by their size; the last is the one that was asked for."""
-    shapes = [(workers, rounds) for workers in range(1, asked.workers + 1) for rounds in range(1, asked.rounds + 1)]
+    shapes = [(workers, rounds) for workers in range(1, case.workers + 1) for rounds in range(1, case.rounds + 1)]
     return sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
 
 
 def _search(
-    asked: Asked,
+    case: Case,
     options: ExploreOptions,
     workers: int,
     rounds: int,
@@ -124,24 +113,24 @@ def _search(
     again: int = AGAIN,
     relaxed: bool = False,
 ) -> Search:
-    shape = shape_of(asked.found, asked.lock, workers, rounds, options.line_bytes, crashes=True)
+    shape = shape_of(case.found, case.lock, workers, rounds, options.line_bytes, crashes=True)
     if shape.layout.size > MOST_BYTES:
         raise UsageError(
-            f"scenario {asked.found.name}: each step keeps a copy of its {shape.layout.size:,} bytes, and at most "
+            f"scenario {case.found.name}: each step keeps a copy of its {shape.layout.size:,} bytes, and at most "
             f"{MOST_BYTES:,} can crash; lower --workers or --rounds"
         )
     world = world_of(replace(shape, limit_s=options.time_limit_s))
     check_steps(world)
     unit = UNITS[options.unit] if unit is None else unit
-    return Search(world, asked.kind, unit, options.crashes, deadline, again=again, relaxed=relaxed)
+    return Search(world, case.kind, unit, options.crashes, deadline, again=again, relaxed=relaxed)
 
 
-def _like(asked: Asked, options: ExploreOptions, broken: Broken, **other: Any) -> Search:
+def _like(case: Case, options: ExploreOptions, broken: Broken, **other: Any) -> Search:
     """Return another search of the shape that broke, by as many crashes and as much work after recovery."""
     shape = broken.search.world.shape
     options = replace(options, crashes=max(1, broken.failure.crashes))
     return _search(
-        asked,
+        case,
         options,
         shape.workers,
         shape.rounds,
@@ -150,14 +139,14 @@ def _like(asked: Asked, options: ExploreOptions, broken: Broken, **other: Any) -
     )
 
 
-def _shorter(asked: Asked, options: ExploreOptions, broken: Broken) -> Broken:
+def _shorter(case: Case, options: ExploreOptions, broken: Broken) -> Broken:
     """Return the same without the round of work after recovery, where the failure needs none."""
-    search = _like(asked, options, broken, again=0)
+    search = _like(case, options, broken, again=0)
     failure = search.run()
     return Broken(search, failure) if failure and failure.crashes <= broken.failure.crashes else broken
 
 
-def _cause(asked: Asked, options: ExploreOptions, broken: Broken) -> Cause:
+def _cause(case: Case, options: ExploreOptions, broken: Broken) -> Cause:
     """Return why it broke, by what breaks and what holds when less can go wrong.
 
     Recovery breaks it that does so without any crash. A kill that breaks it too leaves half an update. It is not
@@ -167,16 +156,16 @@ def _cause(asked: Asked, options: ExploreOptions, broken: Broken) -> Cause:
     failure = broken.failure
     if failure.crashes == 0:
         return "recovery" if failure.recovery else "without a crash"
-    killed = failure if asked.kind == "kill" else _like(replace(asked, kind="kill"), options, broken).run()
+    killed = failure if case.kind == "kill" else _like(replace(case, crash="kill"), options, broken).run()
     if killed:
         return "half an update" if killed.crashes else "recovery" if killed.recovery else "without a crash"
-    if _like(asked, options, broken, relaxed=True).run() is None:
+    if _like(case, options, broken, relaxed=True).run() is None:
         return "not durable"
-    in_order = _like(asked, options, broken, unit=WHOLE_FILE, relaxed=True).run()
+    in_order = _like(case, options, broken, unit=WHOLE_FILE, relaxed=True).run()
     return "half an update" if in_order else "out of order"
 
 
-def _covered(asked: Asked, options: ExploreOptions, search: Search) -> str:
+def _covered(case: Case, options: ExploreOptions, search: Search) -> str:
     counts = search.counts
     every = "all " if counts.complete else ""
     shape = search.world.shape
@@ -187,8 +176,8 @@ def _covered(asked: Asked, options: ExploreOptions, search: Search) -> str:
     )
 
 
-def _with_failure(record: ExploredCase, asked: Asked, options: ExploreOptions, broken: Broken) -> ExploredCase:
-    cause = _cause(asked, options, broken)
+def _with_failure(record: ExploredCase, case: Case, options: ExploreOptions, broken: Broken) -> ExploredCase:
+    cause = _cause(case, options, broken)
     story = Story(broken.search, broken.failure, cause)
     shape, crashes = broken.search.world.shape, record.crashes
     assert crashes is not None  # noqa: S101 - it is a record of crashes
@@ -199,16 +188,16 @@ def _with_failure(record: ExploredCase, asked: Asked, options: ExploreOptions, b
         steps=story.steps,
         reasons=story.reasons,
         shrunk=SmallestShape(shape.workers, shape.rounds, 0, 0),
-        token=_token(asked, broken, story),
+        token=_token(case, broken, story),
         crashes=replace(crashes, cause=cause, needed=broken.failure.crashes),
     )
 
 
-def _token(asked: Asked, broken: Broken, story: Story) -> str | None:
+def _token(case: Case, broken: Broken, story: Story) -> str | None:
     """Return what `replay` performs; None where somebody waits, raised or does not end."""
     shape, unit = broken.search.world.shape, broken.search.disk.unit
     life = broken.failure.life
     if not broken.failure.recovery or (life and (life.endless or life.failed)):
         return None
-    crash = asked.kind, unit if asked.kind == "power" else 0
-    return str(make(asked.found, asked.lock, (shape.workers, shape.rounds, shape.line), crash, story.events))
+    crash = case.kind, unit if case.kind == "power" else 0
+    return str(make(case.found, case.lock, (shape.workers, shape.rounds, shape.line), crash, story.events))

@@ -14,22 +14,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import quote, unquote
 
 from lab.errors import UsageError
-from lab.exploring.token import (
-    AGAIN,
-    MOST_LINE,
-    MOST_STEPS,
-    MOST_WORKERS,
-    Token,
-    digest,
-    fingerprint,
-    operations_of,
-    where,
-)
+from lab.exploring.token import AGAIN, MOST_LINE, Token, check_bounds, fingerprint, joined, parts_of, where
 from lab.exploring.token import read as read_schedule
-from lab.records import Step
 from lab.scenario import Found
 
 VERSION, FIELDS = "L2", 9
@@ -84,11 +72,12 @@ class Script:
     events: tuple[Event, ...]
 
     def __str__(self) -> str:
-        said = ",".join(
-            (VERSION, quote(self.scenario, safe="/:_-."), self.lock, f"{self.workers}x{self.rounds}", str(self.line),
-             self.fingerprint, f"{self.kind}.{self.unit}", "+".join(map(str, self.events)))
-        )  # fmt: skip
-        return f"{said},{digest(said, 4)}"
+        shape, crash, events = (
+            f"{self.workers}x{self.rounds}",
+            f"{self.kind}.{self.unit}",
+            "+".join(map(str, self.events)),
+        )
+        return joined(VERSION, self.scenario, self.lock, shape, str(self.line), self.fingerprint, crash, events)
 
 
 def make(
@@ -96,11 +85,6 @@ def make(
 ) -> Script:
     """Make the token of these events; `shape` is workers, rounds and line, `crash` its kind and the unit."""
     return Script(where(found), lock, *shape, fingerprint(found), *crash, tuple(events))
-
-
-def mark(steps: Sequence[Step]) -> str:
-    """Return the fingerprint of the operations of these steps."""
-    return operations_of(steps)
 
 
 def is_crash(text: str) -> bool:
@@ -115,16 +99,12 @@ def read_any(text: str) -> Token | Script:
 
 def read(text: str) -> Script:
     """Return the pasted token. Raises UsageError for one that is cut short or mistyped."""
-    parts = text.strip().split(",")
-    said, _, checksum = text.strip().rpartition(",")
-    if len(parts) != FIELDS or parts[0] != VERSION or checksum != digest(said, 4):
-        raise UsageError("the token was cut short or mistyped: its checksum does not fit; paste the whole of it")
-    _, scenario, lock, shape, line, its, crash, events, _ = parts
+    scenario, lock, shape, line, its, crash, events = parts_of(text, FIELDS)
     try:
         workers, rounds = map(int, shape.split("x"))
         kind, _, unit = crash.partition(".")
         told = tuple(map(Event.read, events.split("+")))
-        script = Script(unquote(scenario), lock, workers, rounds, int(line), its, kind, int(unit), told)
+        script = Script(scenario, lock, workers, rounds, int(line), its, kind, int(unit), told)
         _check(script)
     except ValueError as error:
         raise UsageError(f"the token says nothing sensible ({error}); {AGAIN}") from error
@@ -133,7 +113,6 @@ def read(text: str) -> Script:
 
 def _check(script: Script) -> None:
     """Raise ValueError for more than a crash can have: its memory is laid out before it is tried."""
-    steps = sum(event.steps for event in script.events)
-    fits = 0 < script.workers <= MOST_WORKERS and 0 < script.rounds <= MOST_STEPS and 0 < script.line <= MOST_LINE
-    if not fits or steps > MOST_STEPS or script.kind not in ("kill", "power") or not 0 <= script.unit <= MOST_LINE:
-        raise ValueError(f"{script.workers}x{script.rounds}, {steps} steps, {script.kind}.{script.unit}: out of range")
+    check_bounds(script.workers, script.rounds, script.line, sum(event.steps for event in script.events))
+    if script.kind not in ("kill", "power") or not 0 <= script.unit <= MOST_LINE:
+        raise ValueError(f"{script.kind}.{script.unit}: out of range")

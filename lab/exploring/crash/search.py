@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lab.exploring.behaviour import Node
+from lab.exploring.case import Kind
 from lab.exploring.operation import LOAD, LOCK, UNLOCK, Operation, change_of
 from lab.exploring.worker import Shape
 from lab.exploring.world import World
@@ -24,7 +25,7 @@ from lab.scenario import Damage
 from lab.scenario.base import Endless, exception_text
 
 from .judge import Found, Image, Judge, Rounds
-from .recovery import AGAIN, Crash, Dead, Kind, Life, Recoveries, new_on_the_disk, rounds_of
+from .recovery import AGAIN, Crash, Dead, Life, Recoveries, new_on_the_disk, rounds_of
 
 AHEAD = 64
 """So many steps of a worker are learnt at once."""

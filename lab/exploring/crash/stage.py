@@ -20,7 +20,7 @@ from greenlet import getcurrent, greenlet
 
 from lab.errors import UsageError
 from lab.exploring.operation import SYNC, FileCall, FileLock, Operation, SteppedBytes
-from lab.exploring.token import AGAIN
+from lab.exploring.token import AGAIN, operations_of
 from lab.exploring.trace import step_now, step_of, turn_of
 from lab.exploring.worker import Shape, SteppedWorker
 from lab.exploring.world import World
@@ -36,7 +36,7 @@ from .judge import Image, Judge, Rounds
 from .left import Old, what_is_old
 from .recovery import AGAIN as AGAIN_ROUNDS
 from .recovery import LONGEST, Dead, Recoveries, rounds_of
-from .script import Event, Script, mark
+from .script import Event, Script
 from .search import disk_of
 
 Operations = list[list[str | int]]
@@ -119,7 +119,7 @@ class Model:
         self._same(event, first)
 
     def _same(self, event: Event, first: int) -> None:
-        if mark(self.steps[first:]) != event.operations:
+        if operations_of(self.steps[first:]) != event.operations:
             raise self._unfit(f"from step {first + 1} on other operations are done than when it was made")
 
     def _unfit(self, what: str) -> UsageError:

@@ -8,13 +8,14 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from lab.exploring.behaviour import Behaviour, Node
+from lab.exploring.token import operations_of
 from lab.exploring.trace import step_now, step_of, turn_of, wait_now
 from lab.exploring.worker import Shape
 from lab.records import Step
 
 from .left import Old, changes, to_be_synced, what_is_old, what_was_done
 from .recovery import LONGEST, Choice
-from .script import Event, mark
+from .script import Event
 from .search import Failure, Recovery, Search, State
 
 Cause = Literal["without a crash", "recovery", "half an update", "not durable", "out of order"]
@@ -113,7 +114,7 @@ class Story:
         mine = last.steps + 1 if (last.kind, last.worker) == (kind, worker) else 1
         if mine > 1:
             self.events.pop()
-        self.events.append(Event(kind, worker, mine, mark(self.steps[-mine:])))
+        self.events.append(Event(kind, worker, mine, operations_of(self.steps[-mine:])))
 
     def _goes_on(self, worker: int) -> bool:
         """Return True where the last step was this worker's and it lives."""
