@@ -70,10 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cut",
         default="",
         metavar="COMMAND",
-        help="with --faults: a command, run here, that cuts host {} off from the file server, the lab's own way to it "
-        "if possible not; the last of the hosts is cut off while it holds locks",
+        help="with --faults: a command, run here, that cuts host {} off from the file server, and best leaves ssh "
+        "alone; the last of the hosts is cut off while it holds locks",
     )
-    add("--heal", default="", metavar="COMMAND", help="the command that brings host {} back; it is run in any case")
+    add("--heal", default="", metavar="COMMAND", help="the command that brings host {} back; it runs in any case")
     add(
         "--cut-seconds",
         type=positive,

@@ -12,6 +12,7 @@ from lab.api.values import (
     MOST_WORKERS,
     PINS,
     RECORDED,
+    TIMEOUT_S,
     TRIALS,
     at_least,
     file_name,
@@ -249,8 +250,8 @@ def check_hosts(arguments: argparse.Namespace) -> None:
     from lab.errors import UsageError
 
     if not over_hosts(arguments):
-        for name in ("no_tickets", "leak_on", "python", "ssh_config", "rsh"):
-            if getattr(arguments, name):
+        for name in ("no_tickets", "leak_on", "python", "ssh_config", "rsh", "timeout"):
+            if getattr(arguments, name) not in (None, "", False, [], TIMEOUT_S):
                 raise UsageError(f"--{name.replace('_', '-')}: belongs to --hosts; add it, or leave it out")
         return
     for name in ONE_HOST:

@@ -315,6 +315,7 @@ def test_what_makes_no_sense_to_a_function_is_refused_too(arguments: dict[str, A
         (["--hosts", "a,b", "--dir", "/d", "--backing", "sysv"], "backing sysv: is memory of one host; give mapped,"),
         (["--hosts", "a,b", "--dir", "/d", "--leak-on", "b"], "--leak-on: belongs to --leak; add it, or leave it out"),
         (["--hosts", "a,b", "--dir", "/d", "--leak", "0.1", "--leak-on", "c"], "--leak-on c: is none of the hosts"),
+        (["--timeout", "5"], "--timeout: belongs to --hosts; add it, or leave it out"),
         (["--no-tickets"], "--no-tickets: belongs to --hosts; add it, or leave it out"),
     ],
 )
