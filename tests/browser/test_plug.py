@@ -101,7 +101,10 @@ def test_where_it_can_break_is_marked_when_it_is_asked_for(page: Page) -> None:
     plug = PLUGS[RENAMED]
     marks = page.locator("#plug .mark:visible")
     assert marks.count() == 0
-    button(page, "Mark where it can break").click()
+    marker = button(page, "Mark where it can break")
+    marker.click()  # the mouse stays over it
+    text, ground = marker.evaluate("each => [getComputedStyle(each).color, getComputedStyle(each).backgroundColor]")
+    assert text != ground
     assert marks.count() == sum(
         any(plug.found[each].wrong >= 0 for each in plug.left[place].found) for place in plug.moments
     )
