@@ -55,7 +55,7 @@ def core_of(judgement: Judgement, specification: Specification, seconds: float =
     )
     calls = sorted(judgement.calls, key=lambda call: call.start)
     if judgement.reached is not None:
-        calls = [_until(call, judgement.reached) for call in calls if call.start <= judgement.reached]
+        calls = known_until(calls, judgement.reached)
         if len(judgement.met) <= MOST_STARTS:
             calls = shrinking.from_any_state(calls, judgement.met)
     for units_of in (read_units, value_units):
@@ -73,14 +73,16 @@ def core_of(judgement: Judgement, specification: Specification, seconds: float =
     return replace(core, orders=texts[:MOST_SHOWN], orders_left_out=len(texts[MOST_SHOWN:]))
 
 
-def _until(call: Call, moment: int) -> Call:
-    """Return the call as it is known at this moment: one that still runs may have had its effect, or not."""
-    return call._replace(end=None) if call.last > moment else call
+def known_until(calls: Sequence[Call], moment: int) -> list[Call]:
+    """Return what is known at this moment: a call that still runs may have had its effect, or not."""
+    return [call._replace(end=None) if call.last > moment else call for call in calls if call.start <= moment]
 
 
-def _from(call: Call, moment: int) -> Call:
-    """Return the call as it is where nothing before this moment is known."""
-    return call if call.start >= moment else call._replace(start=moment, end=None)
+def known_from(calls: Sequence[Call], moment: int) -> list[Call]:
+    """Return what is known without all before this moment: a call that runs then may have had its effect before."""
+    return [
+        call if call.start >= moment else call._replace(start=moment, end=None) for call in calls if call.last >= moment
+    ]
 
 
 @dataclass(slots=True)
@@ -122,7 +124,7 @@ class _Shrinking:
         self.starts = met
         while first < last and not self.is_over():
             middle = (first + last + 1) // 2
-            rest = [_from(call, moments[middle]) for call in calls if call.last >= moments[middle]]
+            rest = known_from(calls, moments[middle])
             if self._contradicts(rest):
                 first, best = middle, rest
             else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
 from lab.errors import UsageError
 from lab.histories.automaton import Automaton, OfModel, copied, freeze
-from lab.histories.call import UNKNOWN, Call
-from lab.histories.core import core_of, read_units, value_units
+from lab.histories.call import UNKNOWN, Call, Impossible
+from lab.histories.core import core_of, known_from, known_until, read_units, value_units
 from lab.histories.judge import Budget, as_judged, judge
 from lab.histories.models import MODELS, Map, Mutex, Queue, Register
 from tests.histories.brute import DRAWN, NAMES, drawn, explained
@@ -63,6 +64,30 @@ def test_the_core_of_a_failure_is_small_and_contradicts_itself_by_definition(kin
             assert core.orders
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_core_of_any_failure_contradicts_itself_by_definition(name: str) -> None:
+    model, draw = DRAWN[NAMES.index(name)]
+    specification = OfModel(model)
+    cores = 0
+    for seed in range(80):
+        calls = drawn(Random(f"core {name} {seed}"), model, draw)
+        judgement = judge(calls, specification, exact=seed % 2 == 0)
+        if judgement.verdict != "not linearizable":
+            continue
+        core = core_of(judgement, specification)
+        for state in judgement.met if core.starts else [model()]:
+            assert not explained([*core.calls, *core.any_time], begun(model, state)), (calls, core)
+        assert core.smallest
+        assert core.orders
+        cores += 1
+    assert cores > 10
+
+
+def begun(model: type, state: Any) -> type:
+    """The model, which begins in this state."""
+    return type(model.__name__, (model,), {"__init__": lambda self: self.__dict__.update(vars(state))})
+
+
 def test_a_core_leaves_no_write_out_that_would_explain_what_was_read() -> None:
     """A read alone would contradict itself as soon as the write of its value is left out."""
     calls = [
@@ -90,8 +115,8 @@ def test_the_core_of_a_long_history_begins_late_in_whichever_state_the_object_wa
     assert core.starts == len(judgement.met) == 6
     assert len(core.calls) < 60
     for state in judgement.met[::2]:
-        begun = type("Begun", (Register,), {"__init__": lambda self, state=state: self.__dict__.update(vars(state))})
-        assert judge([*core.calls, *core.any_time], OfModel(begun)).verdict == "not linearizable"
+        from_there = OfModel(begun(Register, state))
+        assert judge([*core.calls, *core.any_time], from_there).verdict == "not linearizable"
 
 
 def test_two_that_hold_a_mutex_at_once_are_the_core_of_a_long_history() -> None:
@@ -120,6 +145,32 @@ def test_what_a_core_may_leave_out_keeps_a_linearizable_history_linearizable(nam
             assert explained(rest, model), (calls, unit)
             left_out += 1
     assert left_out > 100 or name in ("sums", "counter", "flag", "mutex")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_part_of_the_time_of_a_linearizable_history_is_linearizable_from_a_state_that_the_search_meets(
+    name: str,
+) -> None:
+    """The search meets all states, because one more call at the end is impossible: that of a core is such a search."""
+    model, draw = DRAWN[NAMES.index(name)]
+    never = type(model.__name__, (model,), {"never": impossible})
+    specification = OfModel(model)
+    tried = 0
+    for seed in range(100):
+        calls = as_judged(drawn(Random(f"{name} {seed}"), model, draw, 5), specification)
+        if not explained(calls, model):
+            continue
+        met = judge([*calls, Call(9, "never", (), None, 100, 101)], OfModel(never), exact=False).met
+        for moment in sorted({call.start for call in calls}):
+            assert explained(known_until(calls, moment), model), (calls, moment)
+            later = known_from(calls, moment)
+            assert any(explained(later, begun(model, state)) for state in met), (calls, moment)
+            tried += 1
+    assert tried > 50
+
+
+def impossible(_: object) -> None:
+    raise Impossible
 
 
 def test_a_map_is_judged_by_its_keys_as_the_definition_judges_all_of_it() -> None:

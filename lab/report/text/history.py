@@ -14,7 +14,7 @@ HEAD = ["process", "call", "result", "from", "to"]
 PICTURE = "time"
 LEFT = ["left", "left", "left", "right", "right"]
 
-MOST_ROWS, MOST_WIDTH, LEAST_PICTURE = 16, 20, 12
+MOST_ROWS, MOST_WIDTH, LEAST_PICTURE = 16, 18, 12
 """So many calls are shown, texts of at most so many characters, and beside them a picture of at least so many."""
 
 EXITS = {"linearizable": ExitCode.AS_EXPECTED, "not linearizable": ExitCode.DAMAGE, "unknown": ExitCode.UNABLE}
@@ -113,7 +113,7 @@ def _picture(call: HistoryCall, begin: int, last: int, width: int) -> str:
 def _beside(run: History, core: HistoryCore) -> Iterator[str]:
     """Yield what the table leaves out."""
     texts = []
-    if core.starts:
+    if core.starts > 1:
         texts.append(f"This is so in whichever of {plural(core.starts, 'state')} the object was when they began.")
     if len(core.calls) > MOST_ROWS:
         texts.append(f"The {plural(len(core.calls) - MOST_ROWS, 'call')} before these are in the document (--json).")

@@ -1,0 +1,80 @@
+"""The report of a judged history, made from a record: it fits 80 columns, and says what it leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lab.errors import ExitCode
+from lab.records import SCHEMA, History, HistoryCall, HistoryCore, HistoryOptions
+from lab.report.text.history import complaints, exit_code, text_of
+
+LONG = "x" * 60
+
+
+def call(number: int, end: int | None = 0, text: str = "write(1)", result: str = "") -> HistoryCall:
+    return HistoryCall(str(number), text, result, 1_000 * number, end if end is None else 1_000 * number + 1_500)
+
+
+def history_of(core: HistoryCore | None = None, **given: object) -> History:
+    run = History(
+        schema=SCHEMA,
+        options=HistoryOptions("calls.jsonl", "register", 10.0),
+        verdict="not linearizable" if core else "linearizable",
+        calls=100,
+        open_calls=1,
+        processes=4,
+        parts=1,
+        exact_parts=1,
+        searched_parts=0,
+        configurations=0,
+        states=0,
+        wall_s=0.001,
+        core=core,
+    )
+    return replace(run, **given)  # type: ignore[arg-type]
+
+
+def bars(text: str) -> list[str]:
+    """The pictures of the rows."""
+    return [line[line.rindex("  ", 0, line.index("|")) :].strip() for line in text.splitlines() if "|" in line]
+
+
+def test_the_bars_of_calls_lie_where_their_times_do_and_one_that_never_came_back_is_open() -> None:
+    text = text_of(history_of(HistoryCore([call(0), call(2, None), call(3)], [call(9)], ["write(1): no"])))
+    assert [(bar[0], bar[-1]) for bar in bars(text)] == [("|", "|"), ("|", ">"), ("|", "|")]
+    columns = [line.index("|") for line in text.splitlines() if "|" in line]
+    assert columns == sorted(columns)
+    assert columns[0] < columns[1] < columns[2]
+    assert "any time  or never  <-" in text
+    assert "96 other calls of the history are not needed." in text
+
+
+def test_texts_that_are_long_are_cut_to_80_columns_and_rows_that_are_many_are_counted() -> None:
+    long = replace(call(0, None, LONG, LONG), process=LONG)
+    core = HistoryCore([long, *map(call, range(1, 41))], [long] * 30, [f"{LONG} {LONG}"], 7, smallest=False, starts=6)
+    text = text_of(history_of(core, why="write(1) was not read", part="'k'"))
+    assert max(map(len, text_of(history_of(HistoryCore([long, long], [long], []))).splitlines())) <= 80
+    assert len(bars(text)) == 16
+    for part in (
+        "The 25 calls before these are in the document",
+        "30 more calls may have happened at any time, or never.",
+        "29 other calls of the history are not needed.",
+        "in whichever of 6 states",
+        "Fewer calls may do",
+        "and 7 more",
+        "of part 'k'",
+    ):
+        assert part in " ".join(text.split())
+
+
+def test_each_verdict_has_its_exit_code_and_what_is_unknown_says_what_helps() -> None:
+    unknown = history_of(
+        verdict="unknown", limit="time", helps=["a longer --time-limit"], undecided=2, parts=3, part="5"
+    )
+    text = " ".join(text_of(unknown).split())
+    assert "unknown: gave up when the time was over (2 parts of 3 left, the first is 5; " in text
+    assert "What helps: a longer --time-limit." in text
+    wrong = history_of(HistoryCore([call(0)], [], []))
+    runs = [history_of(), wrong, unknown]
+    assert [exit_code(run) for run in runs] == [ExitCode.AS_EXPECTED, ExitCode.DAMAGE, ExitCode.UNABLE]
+    assert [len(list(complaints(run))) for run in runs] == [0, 1, 1]
