@@ -19,6 +19,7 @@ import os
 from _thread import get_native_id
 from collections.abc import Callable
 from functools import wraps
+from itertools import count
 from time import monotonic_ns
 from typing import Any, ParamSpec, TypeVar
 
@@ -47,8 +48,7 @@ class Recorded:
         self._text = json.dumps({"op": name, "args": args})[1:]
 
     def __enter__(self) -> Recorded:
-        self._calls._number += 1
-        self._head = f'{{"process": {get_native_id()}, "call": {self._calls._number}, '
+        self._head = f'{{"process": {get_native_id()}, "call": {next(self._calls._numbers)}, '
         start = monotonic_ns()
         self._calls._write(f'{self._head}"start_ns": {start}, {self._text}\n')
         return self
@@ -71,7 +71,7 @@ class Calls:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._number = 0
+        self._numbers = count(1)  # threads may ask it at once
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def call(self, name: str, *args: Any) -> Recorded:
