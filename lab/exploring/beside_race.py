@@ -22,7 +22,7 @@ from lab.processes import Terminated
 from lab.processes.rpc import LONGEST, attempt_all
 from lab.records import Case as Raced
 from lab.records import ExploredCase, ExploreOptions, Run
-from lab.scenario import Found
+from lab.scenario import Found, Operations
 
 from .case import Case
 from .operation import widest_move
@@ -95,7 +95,7 @@ def _briefly(case: Raced, found: Found) -> ExploredCase | None:
     """Return the first shape that breaks, else the largest that was covered; None where that says nothing."""
     deadline = time.monotonic() + BRIEFLY_S
     best: ExploredCase | None = None
-    for workers, rounds in _shapes(case):
+    for workers, rounds in _shapes(case, found):
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             break
@@ -171,7 +171,7 @@ def _explained(case: Raced, found: Found) -> Raced:
 
 def _search(case: Raced, found: Found, kinds: frozenset[str]) -> ExploredCase:
     """Return the first shape in which the same kind of damage occurs; else what the model says of the scenario."""
-    for workers, rounds in _shapes(case):
+    for workers, rounds in _shapes(case, found):
         record = explore(Case(found, case.lock, workers, rounds), _options(found, case.lock), kinds)
         if record.verdict == "broken":
             return record
@@ -179,7 +179,10 @@ def _search(case: Raced, found: Found, kinds: frozenset[str]) -> ExploredCase:
     return explore(Case(found, case.lock, workers, min(2, case.rounds)), _options(found, case.lock))
 
 
-def _shapes(case: Raced) -> list[tuple[int, int]]:
+def _shapes(case: Raced, found: Found) -> list[tuple[int, int]]:
+    """Return workers and rounds, the fewest first; programs of calls grow by themselves."""
+    if issubclass(found.kind, Operations):
+        return list(SHAPES[:1])
     return [(workers, rounds) for workers, rounds in SHAPES if workers <= case.workers and rounds <= case.rounds]
 
 

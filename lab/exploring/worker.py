@@ -238,7 +238,7 @@ class SteppedWorker(FileUser):
             self._holds[key] = self._guard(lock, unlock)
         return self._holds[key]
 
-    def call(self, make: Callable[[], Any]) -> None:
+    def call(self, number: int, make: Callable[[], Any]) -> None:
         """Make one call of `lab.Operations`; its result is kept. Who takes the steps says that one was `touched`."""
         self.touched = False
         result = make()

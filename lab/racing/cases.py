@@ -26,9 +26,10 @@ from lab.processes import (
 from lab.processes.namespaces import refused_namespaces
 from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
-from lab.scenario import Found, Scenario
+from lab.scenario import Found, Operations, Scenario
 from lab.scenario.base import VERDICTS
 
+from .calls import with_calls
 from .faults import CRASH, NONE, Fault, faults_for, judged
 from .mailbox import failed_check
 from .probe import Untaken, probe_within
@@ -139,7 +140,7 @@ def _setting(found: Found, name: str, backing: Backing, workers: int, options: O
         workers=workers,
         rounds=options.rounds or kind.rounds,
         pin=options.pin or kind.pin,
-        window_ns=options.window_ns,
+        window_ns=options.window_ns or (scenario.window_ns if isinstance(scenario, Operations) else 0),
         leak=options.leak,
         time_limit_s=_time_limit(kind, expected, options),
         seed=f"{options.seed}/{found.name}/{name}/{workers}",
@@ -228,6 +229,7 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
     except OSError as error:
         trouble = "unsupported", f"{case.found.name}: {error.strerror or error}; raise the limit, or try another --dir"
     row = summarise(case.found, case.setting, results)
+    row = with_calls(row, [result.calls.figures for result in results if result.calls])
     if trouble is None:
         return row
     return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1]), failures=[*row.failures, *of_check])

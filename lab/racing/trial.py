@@ -24,9 +24,10 @@ from lab.memory.folder import status
 from lab.memory.named_files import files_left, named_files
 from lab.processes import TOUCH_S, Exit, Orphan, WorkerPool, cpus_for, doing
 from lab.records import Failure, Recording, SampledLocks
-from lab.scenario import Damage, Outcome, Scenario
+from lab.scenario import Damage, Operations, Outcome, Scenario
 from lab.scenario.base import broken_invariant, has_invariant, listed_damage
 
+from .calls import CallLog, JudgedCalls, judged_calls
 from .fault_plan import plan_of
 from .faults import shut_out
 from .first_content import FirstContent, fixed_by_its_author
@@ -104,7 +105,7 @@ class Result:
     `invariant_checks` is how many times the scenario's invariant was checked before the workers had ended.
     `faults_made` is how many times the fault of the case was made, `fault_note` what was done last, and `kills_inside`
     how many of the processes that crashed held a lock then.
-    `between` has what several hosts add to it.
+    `between` has what several hosts add to it, `calls` what became of the calls of a structure with operations.
     """
 
     wall_ns: int
@@ -132,6 +133,7 @@ class Result:
     invariant_checks: int = 0
     fault_note: str = ""
     between: BetweenHosts | None = None
+    calls: JudgedCalls | None = None
 
     def judge(self, found: Iterable[Damage]) -> None:
         """Add what the check found."""
@@ -213,6 +215,7 @@ def job_of(
     populated: bool = True,
 ) -> Job:
     """Return what the workers of a trial have in common, with a new log; the lock of the setting is prepared."""
+    kind = type(setting.scenario)
     records = setting.rounds * setting.scenario.holds_per_round if setting.lock.excludes else 0
     log = Log(setting.workers, records, helpers=bool(setting.fault), populated=populated)
     return Job(
@@ -230,6 +233,7 @@ def job_of(
         log=log,
         has_files=bool(content.files),
         tape=Tape(log, setting.workers, content.bytes) if setting.recorded else None,
+        calls=CallLog(kind, setting.workers, setting.rounds) if issubclass(kind, Operations) else None,
         plan=plan_of(setting.fault, f"{setting.seed}/{number}", setting.workers, log),
     )
 
@@ -383,6 +387,10 @@ def _judged(setting: Setting, job: Job, number: int, found: Gathered, result: Re
     result = replace(result, faults_made=made)
     if not result.failures and not (setting.fault and setting.fault.kills):
         result.judge(check(setting.scenario, job, found.rounds_done, found.reports, found.time_limit_s, found.checks))
+    if job.calls and not result.failures:
+        judged = judged_calls(setting.scenario, job, found.holds)
+        result = replace(result, calls=judged)
+        result.judge(judged.damage)
     if job.tape:
         with suppress(*[LabError] * bool(result.failures)):  # a file that a failed worker left may not be readable
             return replace(result, recording=transcript(job, found.released_ns, result))

@@ -50,6 +50,7 @@ from .tracing import Tape, recording
 if TYPE_CHECKING:
     from random import Random
 
+    from .calls import CallLog
     from .crash import Doom
     from .programs.launch import Program
     from .programs.recorded import Watcher
@@ -132,6 +133,7 @@ class Job:
     stop: memoryview | None = None
     doom: Doom | None = None
     has_files: bool = False
+    calls: CallLog | None = None
 
     @property
     def path(self) -> str:
@@ -295,6 +297,11 @@ class RaceWorker(RaceFiles):
     def sync(self, field: Any = None, index: int | None = None, count: int = 1) -> None:
         """See `lab.Worker.sync`."""
         self._file.sync(*self._job.layout.extent(field, index, count))
+
+    def call(self, number: int, make: Callable[[], Any]) -> None:
+        """Make a call of `lab.Operations`, the one with this number, and record it."""
+        if self._job.calls:
+            self._job.calls.record(self.index, self.round, number, make)
 
     def pause(self) -> None:
         """See `lab.Worker.pause`."""

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         How,
         LockFile,
         Options,
+        RacedCalls,
         Recording,
         Run,
         SampledLocks,
@@ -143,7 +144,7 @@ _NAMES = {
     "hosts": "Host Hosts HostsOptions",
     "race": (
         "CHECK HOST ITS_OWN RECOVERY Accesses BetweenHosts Block Case Cpu Failure Field HostPart How LockFile Options "
-        "Recording Run SampledLocks Switches Trial Verdict"
+        "RacedCalls Recording Run SampledLocks Switches Trial Verdict"
     ),
     "survey": "ActorCall BackingSurvey Cell ComparedLock LockCell LockSurvey Property",
     "tutorial": "OPERATIONS Account LeftOut Observation Play Plays Plug ShortestFailure Story StoryCall Tour "

@@ -297,6 +297,21 @@ class BetweenHosts:
     hosts: list[HostPart] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class RacedCalls:
+    """The calls of a structure with operations in a race, and how the histories of the trials were judged.
+
+    `overlapping` calls ran while one of another worker did. In `by_lock` trials the order in which the lock was granted
+    explains all results, `by_search` trials were searched for an order, `undecided` ones took too long.
+    """
+
+    calls: int = 0
+    overlapping: int = 0
+    by_lock: int = 0
+    by_search: int = 0
+    undecided: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """The result of one case, scenario x lock x backing x workers: one row of the table.
@@ -324,7 +339,7 @@ class Case:
     `explored` is the short exploration of a case that stayed clean; where it breaks, a case that was expected to stay
     clean is `damaged`, though none of its operations is. `invariant_checks` is how many times the scenario's invariant
     was checked while the workers raced, beside the check at the end of each trial; null where it has none. What an
-    invariant finds is damage, counted against these checks.
+    invariant finds is damage, counted against these checks. `calls` are those of a structure with operations.
     `data_checked` is false where a process was killed in the middle of its work: holds, and who is let in, decide.
     A case that was raced for a time took `raced_s` seconds, with the starts of its trials. `manner` says what its
     workers did inside the lock, "yielded" or "slept", where they met too seldom by themselves. Where it went over
@@ -391,6 +406,7 @@ class Case:
     faults_made: int = 0
     kills_inside: int | None = None
     invariant_checks: int | None = None
+    calls: RacedCalls | None = None
     data_checked: bool = True
     raced_s: float = 0.0
     manner: Literal["", "yielded", "slept"] = ""

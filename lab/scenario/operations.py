@@ -27,8 +27,11 @@ Program = tuple[tuple[Call, ...], ...]
 class Calling(Protocol):
     """What the worker of a world offers to `Operations` beyond `Worker`."""
 
-    def call(self, make: Callable[[], Any]) -> None:
-        """Make one call: `make` does the operation; its result and its moments go into the history."""
+    def call(self, number: int, make: Callable[[], Any]) -> None:
+        """Make one call: `make` does the operation; its result and its moments go into the history.
+
+        In a race `number` is its place in `calls_of`.
+        """
 
 
 class Operations(Scenario):
@@ -49,19 +52,28 @@ class Operations(Scenario):
     calls: ClassVar[int] = 4
     """The most calls of a program that `explore` makes unless the user chooses."""
 
+    window_ns: ClassVar[int] = 2000
+    """In a race a worker spins so long before each store, so that calls meet, unless the user chooses (`--window`)."""
+
     program: ClassVar[Program] = ()
     """The calls of each worker; the lab fills it in."""
 
     specified_by: ClassVar[type[Operations] | None] = None
 
-    worlds = frozenset({"explore", "replay"})
+    worlds = frozenset({"race", "explore", "replay"})
+    rounds = 300
+    holds_per_round = 8
 
     def work(self, w: Worker) -> None:
-        """Make the next call of this worker's program; nothing where it has no more."""
-        mine = self.program[w.index] if w.index < len(self.program) else ()
-        if w.round < len(mine):
-            call = mine[w.round]
-            w.call(lambda: getattr(self, call.name)(w, *call.args))  # type: ignore[attr-defined]
+        """Make the next call of this worker's program, nothing where it has no more; in a race, one that is drawn."""
+        if not self.program:
+            number = w.random.randrange(len(calls_of(type(self))))
+            self._make(w, number, call_at(type(self), number, w.index, w.round * w.workers + w.index))
+        elif w.round < len(self.program[w.index]):
+            self._make(w, 0, self.program[w.index][w.round])
+
+    def _make(self, w: Any, number: int, call: Call) -> None:
+        w.call(number, lambda: getattr(self, call.name)(w, *call.args))
 
     def check(self, memory: Any, outcome: Outcome) -> Damage | list[Damage]:
         """Find nothing: the results of the calls are judged."""
@@ -222,6 +234,14 @@ def filled(kind: type[Operations], numbers: Sequence[Sequence[int]]) -> Program:
     return tuple(tuple(call(number, me) for number in mine) for me, mine in enumerate(numbers))
 
 
+def call_at(kind: type[Operations], number: int, me: int, place: int) -> Call:
+    """Return the call with this place in `calls_of`, with new values put in that no call at another `place` has."""
+    made = calls_of(kind)[number]
+    values = iter(range(STEP * (1 + place * len(made.args)), 1 << 62, STEP))
+    args = [next(values) if each is FRESH else me if each is MINE else each for each in made.args]
+    return Call(me, made.name, tuple(args))
+
+
 def numbers_of(kind: type[Operations], program: Program) -> list[list[int]]:
     """Return the places in `calls_of` of a program's calls: what `filled` makes a program of."""
     calls = calls_of(kind)
@@ -243,19 +263,22 @@ def with_program(kind: type[Operations], program: Program) -> type[Operations]:
     )
 
 
-def specification_of(kind: type[Operations]) -> Specification:
-    """Return what the calls of this class give one at a time. Raises UsageError and ScenarioError as it is asked."""
+def specification_of(kind: type[Operations], memory: Any = None) -> Specification:
+    """Return what the calls of this class give one at a time, on this `memory` where it has no model.
+
+    Raises UsageError and ScenarioError as it is asked.
+    """
     calls_of(kind)
-    return OfModel(kind.Model) if kind.Model else Alone(kind)
+    return OfModel(kind.Model) if kind.Model else Alone(kind, memory or kind.Memory)
 
 
 class Alone:
     """The specification without a model: one worker alone on the bytes of the file. A state is what the file holds."""
 
-    def __init__(self, kind: type[Operations]) -> None:
+    def __init__(self, kind: type[Operations], memory: Any) -> None:
         self._scenario = kind()
-        self._memory = kind.Memory
-        self._layout = Layout(kind.Memory)
+        self._scenario.Memory = self._memory = memory
+        self._layout = Layout(memory)
 
     def initial(self) -> bytes:
         """Return what the file holds at first."""

@@ -8,6 +8,8 @@ from lab import EVERY_LOCK, Operations, Worker
 class Seqlock(Operations):
     """The number is odd while a writer is inside; a reader that met the same even number twice has read one value."""
 
+    locks = ("fcntl",)  # without one two writers may leave the number odd, and readers try again for ever
+
     class Memory(Structure):
         _fields_ = (("number", c_uint64), ("low", c_uint64), ("high", c_uint64))
 

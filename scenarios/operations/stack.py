@@ -55,6 +55,6 @@ class ChecksFirst(Stack):
         if not w.memory.count:
             return None
         with w.write_lock():
-            count = w.memory.count
-            w.memory.count = count - 1
-            return int(w.memory.items[(count - 1) % PLACES])
+            rest = max(w.memory.count, 1) - 1
+            w.memory.count = rest
+            return int(w.memory.items[rest])

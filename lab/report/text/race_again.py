@@ -44,6 +44,8 @@ def explored(run: Run) -> Iterator[str]:
 
 def _cover(record: ExploredCase) -> str:
     """Return what was covered; empty where that is not enough to hold."""
+    if record.programs:
+        return f"programs of up to {record.programs.complete} calls" if record.programs.complete else ""
     if record.verdict != "holds":
         return ""
     bound = "" if record.exhausted else f", at most {plural(record.bound or 0, 'preemption')}"
