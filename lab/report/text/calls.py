@@ -1,9 +1,13 @@
-"""Write why a program of calls is not linearizable: what was called and when, and what each order would have given."""
+"""Write what became of calls: why a program of them is not linearizable, and how those of a race were judged."""
 
 from __future__ import annotations
 
-from lab.records import Programs
+from collections.abc import Iterator
+
+from lab.records import Programs, Run
 from lab.report.format import Column, Table, plural, wrapped
+
+from .failures import where
 
 
 def called(programs: Programs) -> str:
@@ -34,3 +38,19 @@ def no_order(programs: Programs) -> str:
     else:
         lines[-1] = lines[-1][:-1] + "."
     return "\n".join(lines)
+
+
+def raced(run: Run) -> Iterator[str]:
+    """Yield how many calls of operations met another, and how their histories were judged."""
+    for case in run.cases:
+        made = case.calls
+        if not made or case.fault:
+            continue
+        judged = {
+            f"in {made.by_lock:,} the order of the locks explains all results": made.by_lock,
+            f"{made.by_search:,} {'was' if made.by_search == 1 else 'were'} searched for an order": made.by_search,
+            f"{made.undecided:,} could not be judged": made.undecided,
+        }
+        told = ", ".join(text for text, holds in judged.items() if holds)
+        met = f"{made.overlapping:,} of {plural(made.calls, 'call')} ran beside another"
+        yield f"{where(case)}: {met}; of the trials {told}."

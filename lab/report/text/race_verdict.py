@@ -12,7 +12,7 @@ from lab.records import Case, Run
 from lab.records.race import CRASHED
 from lab.report.format import duration, one_in, plural
 
-from . import failures, hosts, race_again, race_hosts, watch
+from . import calls, failures, hosts, race_again, race_hosts, watch
 from .failures import where
 from .race_again import MORE, next_to_break
 
@@ -255,7 +255,7 @@ def _notes(run: Run) -> Iterator[str]:
         yield hosts.left_out(kind, run.options.directory)
     yield from _waiting(run)
     yield from _invariants(run)
-    yield from _calls(run)
+    yield from calls.raced(run)
     yield from race_again.explored(run)
     missed = sum(case.unrecorded_holds for case in run.cases)
     if missed:
@@ -275,22 +275,6 @@ def _invariants(run: Run) -> Iterator[str]:
         if those:
             names = ", ".join(dict.fromkeys(where(case) for case in those))
             yield f"{names}: the invariant {text.format(count)}."
-
-
-def _calls(run: Run) -> Iterator[str]:
-    """Yield how many calls of operations met another, and how their histories were judged."""
-    for case in run.cases:
-        made = case.calls
-        if not made or case.fault:
-            continue
-        judged = {
-            f"in {made.by_lock:,} the order of the locks explains all results": made.by_lock,
-            f"{made.by_search:,} {'was' if made.by_search == 1 else 'were'} searched for an order": made.by_search,
-            f"{made.undecided:,} could not be judged": made.undecided,
-        }
-        told = ", ".join(text for text, holds in judged.items() if holds)
-        calls = f"{made.overlapping:,} of {plural(made.calls, 'call')} ran beside another"
-        yield f"{where(case)}: {calls}; of the trials {told}."
 
 
 def _waiting(run: Run) -> Iterator[str]:
