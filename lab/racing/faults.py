@@ -97,7 +97,7 @@ CRASH = Fault(
 
 CRASH_OF_PROGRAM = Fault(
     CRASHED, "program", "a copy is killed between two calls or while it holds a lock, and another recovers", "worker",
-    "crash", 6.0,
+    "crash", 4.0,
 )  # fmt: skip
 """The same for the copies of a program (`lab.racing.programs.crash`)."""
 

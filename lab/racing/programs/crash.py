@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain, count, zip_longest
+from itertools import count
 from pathlib import Path
 from random import Random
 from signal import SIGCONT
@@ -60,8 +60,8 @@ LOOKS = 12
 UNMADE = "no copy could be killed before it had ended; use more --rounds"
 MOST_UNMADE = 20
 
-ENOUGH = 30
-"""So many kills are tried where they take up to twice the fault's time: each place of a round is one of them."""
+ENOUGH, SLACK = 24, 3
+"""So many kills are tried where they take up to so many times longer: each call of a round is to be one of them."""
 
 
 def crash_trials(setting: Setting, folders: Sequence[Path], ordinary: Row, limit_s: float) -> Iterator[Result]:
@@ -82,7 +82,7 @@ def crash_trials(setting: Setting, folders: Sequence[Path], ordinary: Row, limit
         made += result.faults_made
         unmade += 1 - result.faults_made
         over_s = monotonic() - begun - fault.seconds
-        if over_s > 0 and (made >= ENOUGH or unmade > MOST_UNMADE or (made and over_s > fault.seconds)):
+        if over_s > 0 and (made >= ENOUGH or unmade > MOST_UNMADE or (made and over_s > SLACK * fault.seconds)):
             break
     if not made:
         raise NotMade(UNMADE)
@@ -116,8 +116,8 @@ def _meddlers(setting: Setting, ordinary: Row, files: Sequence[str]) -> Iterator
 def drawn(calls: Sequence[Call], *, waits: bool, draws: Random) -> Iterator[Place]:
     """Yield the places of kills without end: each call of a round as often as the others, in a round that is drawn.
 
-    The calls of the start come as often. So do the first ones of a program whose rounds are not alike. `waits` says
-    that the program waits for a start signal: then none is killed before it.
+    The calls of the start come as often. Of a program whose rounds are not alike the first calls do, and as many
+    others. `waits` says that the program waits for a start signal: then none is killed before it.
     """
     numbered = [(place, call) for place, call in number_calls(calls) if call.released or not waits]
     places = [place for place, _ in numbered]
@@ -125,10 +125,11 @@ def drawn(calls: Sequence[Call], *, waits: bool, draws: Random) -> Iterator[Plac
     while places:
         start, later = places[: length or FIRST], places[length or FIRST :]
         if length:
-            later = [draws.choice(later[number::length]) for number in range(length)]
-        draws.shuffle(start)
-        draws.shuffle(later)
-        yield from filter(None, chain.from_iterable(zip_longest(start, later[: len(start)])))
+            each = [draws.choice(later[number::length]) for number in range(length)]
+            yield from draws.sample(each, length)
+        else:
+            start += draws.sample(later, min(len(later), FIRST))
+        yield from draws.sample(start, len(start))
 
 
 def round_length(kinds: Sequence[tuple[str, str]]) -> int:

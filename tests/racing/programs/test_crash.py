@@ -194,6 +194,7 @@ def test_each_call_of_a_round_is_a_place_as_often_as_the_others() -> None:
     rounds = calls("openat", *HALF * 9)
     assert round_length([(call.name, call.file) for call in rounds]) == len(HALF)
     places = list(islice(drawn(rounds, waits=False, draws=Random(3)), 4 * len(HALF)))
+    assert {number % len(HALF) for _, number in places[: len(HALF)]} == set(range(len(HALF)))
     later = [(number - 1) % len(HALF) for _, number in places if number >= len(HALF)]
     assert {later.count(each) >= 2 for each in range(len(HALF))} == {True}
     assert len({number for _, number in places}) > 2 * len(HALF)
