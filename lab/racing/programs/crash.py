@@ -60,7 +60,7 @@ LOOKS = 12
 UNMADE = "no copy could be killed before it had ended; use more --rounds"
 MOST_UNMADE = 20
 
-ENOUGH, SLACK = 24, 3
+ENOUGH, SLACK = 24, 2
 """So many kills are tried where they take up to so many times longer: each call of a round is to be one of them."""
 
 
