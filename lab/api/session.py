@@ -184,8 +184,12 @@ class Session:
         scenario: Scenarios = None,
         *,
         lock: Any = "fcntl",
-        workers: int | Sequence[int] = 2,
+        workers: int | Sequence[int] | None = None,
         rounds: int | Sequence[int] = 2,
+        operations: int | None = None,
+        crash: str | Sequence[str] | None = None,
+        unit: str = "page",
+        crashes: int = 2,
         search: str = "auto",
         preemptions: int = 3,
         tear: int | None = None,
@@ -194,8 +198,11 @@ class Session:
         seed: int | None = None,
         examples: bool = True,
     ) -> ExploreResult:
-        """Explore every interleaving of so many simulated workers and rounds, as `lab explore` does.
+        """Explore every interleaving of so many simulated workers (2) and rounds, as `lab explore` does.
 
+        Of a structure with operations all programs of up to so many calls are explored (4), by 2 or 3 workers. With
+        `crash`, "kill" or "power", each crash point too, where a disk writes a `unit` whole and there are at most
+        `crashes` in a row.
         Each case takes at most `time_limit` seconds. `lock` is one that is modelled (none, fcntl, ofd, flock), by its
         name or as an object; it, `scenario`, `workers` and `rounds` may be lists. With `examples` the interleaving with
         which a claim failed in the last run, which is kept in `.lab/`, is tried first. Raises UsageError for arguments
@@ -205,6 +212,10 @@ class Session:
             "explore",
             workers=_listed(workers),
             rounds=_listed(rounds),
+            operations=operations,
+            crash=_listed(crash),
+            unit=unit,
+            crashes=crashes,
             search=search,
             preemptions=preemptions,
             tear=tear,
