@@ -68,6 +68,8 @@ try:
     wrong.assert_damaged()
     assert wrong.manner == "" and [case.workers for case in wrong.cases] == [2, 3]
     lab.explore(Counts).assert_exhausted()
+    assert lab.explore("ring:two_ranges", operations=2).case.programs.count == 1
+    assert lab.explore("bank", crash="kill").case.crashes.kind == "kill"
     broken = lab.explore(Counts, lock="none").case
     again = lab.replay(broken.token, Counts, times=2, dir=".")
     again.assert_reproduced()
