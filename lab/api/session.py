@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from lab.errors import CannotRunError, UsageError, unknown
-from lab.exploring.locks import check_modelled
 from lab.records import Bench, Check, Exploration, LockSurvey, Replay, Run, encode
-from lab.scenario import Scenario
 
+from .arguments import (
+    AnyScenario,
+    Directory,
+    Scenarios,
+    caller,
+    existing,
+    label,
+    listed,
+    lock_parcels,
+    modelled,
+    scenario_parcels,
+)
 from .examples import Example, sent
 from .over_hosts import check_race, reached, shared
-from .protocol import Answer, Parcel, Record, Request, ask, is_about_the_test, packed
+from .protocol import Answer, Parcel, Record, Request, ask, is_about_the_test
 from .results import BenchResult, CheckResult, ExploreResult, LocksResult, RaceResult, Repetition, ReplayResult
 from .values import TIMEOUT_S, checked, temporary_directory
 
 __tracebackhide__ = is_about_the_test
-
-AnyScenario = Scenario | type[Scenario] | str | os.PathLike[str]
-"""A scenario: an object, a class, a built-in's name, or the path of a scenario file."""
-
-Scenarios = AnyScenario | Sequence[AnyScenario] | None
-"""One scenario, several of them, or None for all that are built in and break unlocked."""
-
-Directory = str | os.PathLike[str]
 
 TIME_LIMIT_S = 10.0
 SECONDS = 1.0
@@ -121,16 +120,16 @@ class Session:
 
         Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
         """
-        over = reached(_listed(hosts), python, ssh_config, rsh, timeout)
+        over = reached(listed(hosts), python, ssh_config, rsh, timeout)
         if over:
-            check_race(lock=_listed(lock), seconds=seconds, isolate=isolate, record=record, faults=faults)
+            check_race(lock=listed(lock), seconds=seconds, isolate=isolate, record=record, faults=faults)
         given = checked(
             "race",
-            workers=_listed(workers),
+            workers=listed(workers),
             rounds=rounds,
             trials=trials,
             seconds=seconds,
-            backing=_listed(backing),
+            backing=listed(backing),
             seed=self._seed if seed is None else seed,
             pin=pin,
             window=window,
@@ -143,9 +142,9 @@ class Session:
         )
         if trials is not None and seconds is not None:
             raise UsageError("trials= and seconds= both say how long to race; give one of them")
-        folders = shared(_listed(dir)) if over else self._folders(dir)
-        home = _caller()
-        scenarios, locks = _scenarios(scenario, home), _locks(lock, home)
+        folders = shared(listed(dir)) if over else self._folders(dir)
+        home = caller()
+        scenarios, locks = scenario_parcels(scenario, home), lock_parcels(lock, home)
         if over and any("pickle" in each for each in scenarios):
             raise UsageError("scenario=: over several hosts give a class of a file, or a name: hosts get that file")
         example = self._example("race", scenario, lock, wanted=examples)
@@ -162,7 +161,7 @@ class Session:
                 "explore": explore,
                 "first": [] if over else sent(example.failures()),
                 **over,
-                **({"tickets": bool(tickets), "leak_on": _listed(leak_on)} if over else {}),
+                **({"tickets": bool(tickets), "leak_on": listed(leak_on)} if over else {}),
             },
             scenarios,
             locks,
@@ -210,10 +209,10 @@ class Session:
         """
         given = checked(
             "explore",
-            workers=_listed(workers),
-            rounds=_listed(rounds),
+            workers=listed(workers),
+            rounds=listed(rounds),
             operations=operations,
-            crash=_listed(crash),
+            crash=listed(crash),
             unit=unit,
             crashes=crashes,
             search=search,
@@ -223,10 +222,12 @@ class Session:
             jobs=jobs,
             seed=self._seed if seed is None else seed,
         )
-        locks = [{"name": _modelled(each)} for each in _listed(lock) or []]
+        locks = [{"name": modelled(each)} for each in listed(lock) or []]
         example = self._example("explore", scenario, lock, wanted=examples)
         first = sent(example.failures())
-        request = Request("explore", {**given, "lock": None, "first": first}, _scenarios(scenario, _caller()), locks)
+        request = Request(
+            "explore", {**given, "lock": None, "first": first}, scenario_parcels(scenario, caller()), locks
+        )
         answer = ask(request, Exploration)
         again = self._repetition(lock, "")
         return self._returned(ExploreResult(answer, again, unable=self._unable, example=example))
@@ -258,16 +259,16 @@ class Session:
         answer may take, and the commands `cut` and `heal`, with `faults`, cut the last of them off for at most
         `cut_seconds`. Raises UsageError for what makes no sense, and CannotRunError where the directory cannot be used.
         """
-        over = reached(_listed(hosts), python, ssh_config, rsh, timeout)
+        over = reached(listed(hosts), python, ssh_config, rsh, timeout)
         given = checked(
             "check",
-            only=_listed(only) or [],
+            only=listed(only) or [],
             seconds=seconds,
             seed=self._seed if seed is None else seed,
             workers=workers,
             detects=detects,
         )
-        folders = shared(_listed(directory)) if over else [str(_directory(each)) for each in _listed(directory) or []]
+        folders = shared(listed(directory)) if over else [str(existing(each)) for each in listed(directory) or []]
         cutting = {"cut": cut, "heal": heal, **checked("check", cut_seconds=cut_seconds)}
         request = Request("check", {**given, "directories": folders, "faults": bool(faults), **over, **cutting})
         return self._returned(CheckResult(self._ask(request, Check), self._unable))
@@ -292,9 +293,9 @@ class Session:
         CannotRunError where the environment cannot.
         """
         given = checked("replay", times=times, time_limit=time_limit)
-        home = _caller()
-        scenarios = _scenarios(scenario, home) if scenario is not None else []
-        own = {"token": token, "dir": self._folders(dir)[0], "real": _listed(real)}
+        home = caller()
+        scenarios = scenario_parcels(scenario, home) if scenario is not None else []
+        own = {"token": token, "dir": self._folders(dir)[0], "real": listed(real)}
         request = Request("replay", {**given, **own}, scenarios)
         return self._returned(ReplayResult(self._ask(request, Replay), self._unable))
 
@@ -323,19 +324,19 @@ class Session:
         """
         given = checked(
             "bench",
-            price=_listed(price),
-            workers=_listed(workers),
-            ranges=_listed(ranges),
-            held=_listed(held),
+            price=listed(price),
+            workers=listed(workers),
+            ranges=listed(ranges),
+            held=listed(held),
             hold=hold,
             think=think,
             pin=pin,
-            backing=_listed(backing),
-            sizes=_listed(sizes),
+            backing=listed(backing),
+            sizes=listed(sizes),
             seconds=seconds,
             repeats=repeats,
         )
-        given_locks = _locks(lock, _caller()) if lock is not None else []
+        given_locks = lock_parcels(lock, caller()) if lock is not None else []
         request = Request("bench", {**given, "dir": self._folders(dir), "lock": None}, locks=given_locks)
         return self._returned(BenchResult(self._ask(request, Bench), self._unable))
 
@@ -352,7 +353,7 @@ class Session:
         `lock` is as in `race`. Raises UsageError for what is no lock, and CannotRunError where one is not available.
         """
         given = checked("locks", seconds=seconds)
-        given_locks = _locks(lock, _caller()) if lock is not None else []
+        given_locks = lock_parcels(lock, caller()) if lock is not None else []
         request = Request("locks", {**given, "dir": self._folders(dir)[0], "lock": None}, locks=given_locks)
         return self._returned(LocksResult(self._ask(request, LockSurvey), self._unable))
 
@@ -364,7 +365,7 @@ class Session:
         assert_linearizable(calls, model, time_limit=time_limit)
 
     def _folders(self, given: Directory | Sequence[Directory] | None) -> list[str]:
-        return [str(_directory(each)) for each in _listed(given) or [self._directory or temporary_directory()]]
+        return [str(existing(each)) for each in listed(given) or [self._directory or temporary_directory()]]
 
     def _ask(self, request: Request, record: type[Record]) -> Answer[Record]:
         try:
@@ -381,7 +382,7 @@ class Session:
 
     def _example(self, verb: str, scenario: Scenarios, lock: Any, *, wanted: bool) -> Example:
         """Return what is known of the last failure of such a call."""
-        words = [" ".join(map(_label, _listed(each) or [])) for each in (scenario, lock)]
+        words = [" ".join(map(label, listed(each) or [])) for each in (scenario, lock)]
         return Example.of(self._root, verb, *words, self._test, wanted=wanted and self._keeps)
 
     def _repetition(self, lock: Any, directory: str) -> Repetition:
@@ -390,61 +391,6 @@ class Session:
     def _returned(self, result: R) -> R:
         """Return the result; the fixture notes it first."""
         return result
-
-
-def _listed(value: Any) -> list[Any] | None:
-    """Return the values of an argument that may be one or several; a text is one."""
-    if value is None:
-        return None
-    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | os.PathLike | type | Scenario)
-    return list(value) if several and not hasattr(value, "actions") else [value]
-
-
-def _scenarios(scenario: Scenarios, home: ModuleType | None) -> list[Parcel]:
-    found = _listed(scenario) or []
-    for each in found:
-        kind = each if isinstance(each, type) else type(each)
-        if not issubclass(kind, Scenario | str | os.PathLike):
-            raise UsageError(f"scenario {each!r}: give a lab.Scenario, a built-in name, or the path of a file")
-    return [packed(each, "scenario", home) for each in found]
-
-
-def _locks(lock: Any, home: ModuleType | None) -> list[Parcel]:
-    if lock is None:
-        raise UsageError('lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock')
-    return [packed(each, "lock", home) for each in _listed(lock) or []]
-
-
-def _label(thing: Any) -> str:
-    """Return words for a scenario or a lock, to know it again in the next run."""
-    if isinstance(thing, str | os.PathLike):
-        return os.fspath(thing)
-    kind = thing if hasattr(thing, "__qualname__") else type(thing)
-    name = "" if kind is thing else getattr(thing, "name", "")
-    return f"{kind.__module__}:{kind.__qualname__}{f'({name})' if name else ''}"
-
-
-def _modelled(lock: Any) -> str:
-    """Return the name of the lock. Raises CannotRunError for an object or a class without a model."""
-    if isinstance(lock, str):
-        return lock
-    name = str(getattr(lock, "name", getattr(lock, "__name__", lock)))
-    check_modelled(name)
-    return name
-
-
-def _directory(given: Directory) -> Path:
-    if not Path(given).is_dir():
-        raise UsageError(f"dir={os.fspath(given)!r} is no directory; give one on the filesystem in question")
-    return Path(given).absolute()
-
-
-def _caller() -> ModuleType | None:
-    """Return the module whose code called the lab."""
-    frame = sys._getframe(1)
-    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "lab":
-        frame = frame.f_back
-    return sys.modules.get(str(frame.f_globals.get("__name__")))
 
 
 SESSION = Session()

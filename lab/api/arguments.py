@@ -1,0 +1,82 @@
+"""Read what a caller hands to the functions of `lab`: scenarios and locks as names, paths, classes or objects."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lab.errors import UsageError
+from lab.exploring.locks import check_modelled
+from lab.scenario import Scenario
+
+from .protocol import Parcel, packed
+
+AnyScenario = Scenario | type[Scenario] | str | os.PathLike[str]
+"""A scenario: an object, a class, a built-in's name, or the path of a scenario file."""
+
+Scenarios = AnyScenario | Sequence[AnyScenario] | None
+"""One scenario, several of them, or None for all that are built in and break unlocked."""
+
+Directory = str | os.PathLike[str]
+
+
+def listed(value: Any) -> list[Any] | None:
+    """Return the values of an argument that may be one or several; a text is one."""
+    if value is None:
+        return None
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | os.PathLike | type | Scenario)
+    return list(value) if several and not hasattr(value, "actions") else [value]
+
+
+def scenario_parcels(scenario: Scenarios, home: ModuleType | None) -> list[Parcel]:
+    """Return the scenarios as a fresh interpreter can have them. Raises UsageError for what is none."""
+    found = listed(scenario) or []
+    for each in found:
+        kind = each if isinstance(each, type) else type(each)
+        if not issubclass(kind, Scenario | str | os.PathLike):
+            raise UsageError(f"scenario {each!r}: give a lab.Scenario, a built-in name, or the path of a file")
+    return [packed(each, "scenario", home) for each in found]
+
+
+def lock_parcels(lock: Any, home: ModuleType | None) -> list[Parcel]:
+    """Return the locks as a fresh interpreter can have them. Raises UsageError for None."""
+    if lock is None:
+        raise UsageError('lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock')
+    return [packed(each, "lock", home) for each in listed(lock) or []]
+
+
+def label(thing: Any) -> str:
+    """Return words for a scenario or a lock, to know it again in the next run."""
+    if isinstance(thing, str | os.PathLike):
+        return os.fspath(thing)
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    name = "" if kind is thing else getattr(thing, "name", "")
+    return f"{kind.__module__}:{kind.__qualname__}{f'({name})' if name else ''}"
+
+
+def modelled(lock: Any) -> str:
+    """Return the name of the lock. Raises CannotRunError for an object or a class without a model."""
+    if isinstance(lock, str):
+        return lock
+    name = str(getattr(lock, "name", getattr(lock, "__name__", lock)))
+    check_modelled(name)
+    return name
+
+
+def existing(given: Directory) -> Path:
+    """Return the directory. Raises UsageError where there is none."""
+    if not Path(given).is_dir():
+        raise UsageError(f"dir={os.fspath(given)!r} is no directory; give one on the filesystem in question")
+    return Path(given).absolute()
+
+
+def caller() -> ModuleType | None:
+    """Return the module whose code called the lab."""
+    frame = sys._getframe(1)
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "lab":
+        frame = frame.f_back
+    return sys.modules.get(str(frame.f_globals.get("__name__")))
