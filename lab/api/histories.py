@@ -69,7 +69,7 @@ def load_model(path: Path) -> type:
 
     Raises UsageError where there is none, or several, and where the file does not load.
     """
-    module = load_module(path)
+    module = load_module(path, "no such model file; give the path of a .py file with a class Model")
     own = [kind for kind in vars(module).values() if isclass(kind) and kind.__module__ == module.__name__]
     inner = [getattr(kind, "Model", None) for kind in own]
     models = [kind for kind in own if kind.__name__ == "Model"] or [kind for kind in inner if isclass(kind)]

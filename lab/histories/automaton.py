@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable
 from copy import copy, deepcopy
 from functools import partial
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from typing import Any, Protocol
 
 from lab.errors import UsageError, error_line
@@ -93,6 +93,16 @@ def _is_named(name: str, args: tuple[Any, ...], result: Any, *, names: Collectio
     return name in names
 
 
+def _arguments(takes: Signature) -> str:
+    """Return how many arguments a method takes besides its object; empty where a number does not tell."""
+    own = list(takes.parameters.values())[1:]
+    if any(each.kind not in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD) for each in own):
+        return ""
+    least = sum(each.default is Parameter.empty for each in own)
+    number = f"{len(own)}" if least == len(own) else f"{least} to {len(own)}"
+    return f"{number} argument{'s' * (len(own) != 1)}"
+
+
 class OfModel:
     """The specification that is a class: it is made without arguments, and each call is a method of its name.
 
@@ -132,11 +142,15 @@ class OfModel:
         if not callable(method):
             return f"{name!r} is no call of {self.model.__name__}, which has {', '.join(self.names())}"
         try:
-            signature(method).bind(None, *args)
-        except TypeError as error:
-            return f"{name} of {self.model.__name__}: {error}"
+            takes = signature(method)
         except ValueError:  # a builtin that has no signature
-            pass
+            return ""
+        try:
+            takes.bind(None, *args)
+        except TypeError as error:
+            counted = _arguments(takes)
+            why = f" takes {counted}, has {len(args)}" if counted else f": {error}"
+            return f"{name} of {self.model.__name__}{why}"
         return ""
 
     def initial(self) -> Any:

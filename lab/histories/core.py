@@ -272,13 +272,14 @@ def _orders(calls: Sequence[Call], specifications: Sequence[Specification]) -> l
     for (_, text), own in sorted(found.items(), key=lambda each: -each[0][0]):
         of_all = len(own) == len(specifications)
         first = own[0]
-        texts.append(f"from {_state_text(first.state)}, {text}" if isinstance(first, _From) and not of_all else text)
+        start = f"starting with {_state_text(first.state)}: " if isinstance(first, _From) and not of_all else ""
+        texts.append(start + text)
     return texts
 
 
 def _state_text(state: Any) -> str:
     own = getattr(state, "__dict__", {"it": state})
-    return " and ".join(f"{name} {value_text(value)}" for name, value in own.items())
+    return " and ".join(f"{name} = {value_text(value)}" for name, value in own.items())
 
 
 def _dead_ends(calls: Sequence[Call], specification: Specification) -> Iterator[tuple[int, str]]:
@@ -301,9 +302,10 @@ def _dead_ends(calls: Sequence[Call], specification: Specification) -> Iterator[
                 yield from follow((*order, each), after)
                 continue
             given, _ = automaton.perform(state, call.name, call.args)
-            before = ", ".join(call_text(calls[number]) for number in order) or "first"
+            before = ", ".join(call_text(calls[number]) for number in order)
+            told = f"{before}: {call_text(call)}" if before else f"{call_text(call)} as the first call"
             would = "cannot return" if given is Impossible else f"would give {value_text(given)}"
             gave = "" if given is Impossible or call.result is UNKNOWN else f", gave {value_text(call.result)}"
-            yield len(order), f"{before}: {call_text(call)} {would}{gave}"
+            yield len(order), f"{told} {would}{gave}"
 
     yield from follow((), automaton.initial)

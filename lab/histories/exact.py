@@ -8,7 +8,7 @@ such function: whether a history of a stack is linearizable is hard even where a
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -97,9 +97,9 @@ class _Writers:
                 continue
             zone = self._zone(writer)
             if zone.first_end < head.last_start:
-                raise Contradiction(
-                    f"{call_text(self.calls[writer])}, or what saw it, ended before the first values were last seen"
-                )
+                early = min(self._calls_of(writer), key=lambda call: call.last)
+                late = max(self._calls_of(FIRST), key=lambda call: call.start)
+                raise Contradiction(f"{_told(late)} began after {_told(early)} had ended, but has to come before it")
             zones.append(zone)
         self._compare(zones)
 
@@ -151,6 +151,13 @@ class _Writers:
             at = self.after.get(at)
         return _Zone(first_end, last_start, begin)
 
+    def _calls_of(self, writer: int) -> Iterator[Call]:
+        """Yield the calls of the zone that begins with this write."""
+        at: int | None = writer
+        while at is not None:
+            yield from (self.calls[each] for each in [*[at] * (at != FIRST), *self.reads.get(at, [])])
+            at = self.after.get(at)
+
     def _compare(self, zones: list[_Zone]) -> None:
         """Raise Contradiction for two zones of which each must come before the other."""
         forward = sorted(zone for zone in zones if zone.forward)
@@ -166,6 +173,11 @@ class _Writers:
     def _both(self, one: _Zone, other: _Zone) -> Contradiction:
         first, second = (call_text(self.calls[zone.writer]) for zone in (one, other))
         return Contradiction(f"{first} and {second} each have to come before the other")
+
+
+def _told(call: Call) -> str:
+    """Return what was called, with what a read gave."""
+    return f"{call_text(call)}, which gave {value_text(call.result)}," if call.name in READS else call_text(call)
 
 
 def _elements(result: Any) -> Sequence[Any]:

@@ -195,12 +195,12 @@ class Map:
 
 
 MODELS = {
-    "counter": Counter,
-    "log": Log,
-    "mutex": Mutex,
-    "stack": Stack,
-    "queue": Queue,
     "register": Register,
     "map": Map,
+    "log": Log,
+    "counter": Counter,
+    "queue": Queue,
+    "stack": Stack,
+    "mutex": Mutex,
 }
 """The objects by name, in the order in which names of calls are matched with them."""

@@ -68,11 +68,13 @@ def guessed_format(text: str) -> Format:
 def model_of(lines: Sequence[Line], name: str) -> str:
     """Return the name of the first model that has all the calls.
 
-    Raises UsageError where none has.
+    A log is tried first where a call gave an empty list: a register to which nothing was appended gives nothing. Raises
+    UsageError where no model has the calls.
     """
     shapes = {(line.call.name, len(line.call.args)): line.call for line in lines}
-    for known, model in MODELS.items():
-        specification = OfModel(model)
+    first = ["log"] if any(line.call.result == () for line in lines) else []
+    for known in [*first, *MODELS]:
+        specification = OfModel(MODELS[known])
         if not any(specification.misfit(call.name, call.args) for call in shapes.values()):
             return known
     names = ", ".join(sorted({call.name for call in shapes.values()}))

@@ -279,11 +279,13 @@ def load(path: Path) -> list[Found]:
     return list(describe(path.stem, kinds, module.__doc__, path))
 
 
-def load_module(path: Path) -> ModuleType:
-    """Import a file of the user's. Raises UsageError where that fails."""
+def load_module(
+    path: Path, missing: str = "no such scenario file; give a built-in name or the path of a .py file"
+) -> ModuleType:
+    """Import a file of the user's. Raises UsageError where that fails; `missing` says that there is none."""
     spec = spec_from_file_location(f"lab.scenarios.{path.stem}", path)
     if not _is_file(path) or spec is None or spec.loader is None:
-        raise UsageError(f"{path}: no such scenario file; give a built-in name or the path of a .py file")
+        raise UsageError(f"{path}: {missing}")
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickles of the file's classes look for it
     try:

@@ -81,7 +81,9 @@ ONE = '{"process": 1, "op": "read", "result": 1, "start_ns": 1, "end_ns": 2}\n'
         (ONE, ["--as", "queue", "--model", "x.py"], "not allowed with argument"),
         (ONE, ["--model", "lamp.py"], "'read' is no call of Model, which has fail, loop, on, switch"),
         (ONE.replace("read", "fail"), ["--model", "lamp.py"], "fail() raised IndexError"),
-        (ONE, ["--model", "h"], "h: no such scenario file"),
+        (ONE, ["--model", "h"], "h: no such model file"),
+        (ONE.replace("read", "put"), ["--as", "queue"], "h:1: put of Queue takes 1 argument, has 0"),
+        (ONE.replace("read", "append"), ["--as", "map"], "h:1: append of Map takes 2 arguments, has 0"),
         (ONE, ["--model", "empty.py"], "empty.py: has no class Model"),
     ],
 )

@@ -40,6 +40,15 @@ def test_the_parts_of_a_map_are_judged_by_themselves_and_one_that_is_wrong_is_fo
     assert (judgement.verdict, judgement.part, judgement.parts) == ("not linearizable", 1, 2)
 
 
+def test_a_read_of_nothing_after_a_value_is_told_with_the_calls_that_say_so() -> None:
+    put, seen = Call(0, "put", ("k", 1), None, 0, 10), Call(1, "get", ("k",), 1, 12, 15)
+    empty = Call(2, "get", ("k",), None, 20, 30)
+    early = {"put('k', 1)": [put, empty], "get('k'), which gave 1,": [put._replace(end=None), seen, empty]}
+    for told, calls in early.items():
+        why = f"get('k'), which gave nothing, began after {told} had ended, but has to come before it"
+        assert judge(as_judged(calls, OfModel(Map)), OfModel(Map)).why == why
+
+
 def test_a_budget_ends_a_judgement_with_how_much_was_tried() -> None:
     calls = made("stack", 400, wrong=True)
     by_count = judge(calls, OfModel(MODELS["stack"]), Budget(configurations=500))

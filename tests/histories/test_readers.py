@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lab.cli.history import OBJECTS
 from lab.errors import UsageError
 from lab.histories.call import UNKNOWN, Call
-from lab.histories.readers import guessed_format, model_of, read
+from lab.histories.models import MODELS
+from lab.histories.readers import Line, guessed_format, model_of, read
 
 EDN = """
 ; a partition begins
@@ -49,6 +51,19 @@ def test_a_history_of_jepsen_is_read() -> None:
         (13, 1, "write", (6,), UNKNOWN, True),
     ]  # fmt: skip
     assert model_of(read(EDN, "it"), "it") == "register"
+
+
+def test_calls_that_several_objects_have_are_of_the_first_in_the_order_of_the_help() -> None:
+    """An empty list is what only a log gives at first."""
+    assert tuple(MODELS) == OBJECTS
+    for calls, kind in (
+        ([Call(0, "read", (), 1, 0, 1)], "register"),
+        ([Call(0, "append", (1,), None, 0, 1), Call(0, "read", (), (1,), 2, 3)], "register"),
+        ([Call(0, "append", (1,), None, 2, 3), Call(0, "read", (), (), 0, 1)], "log"),
+        ([Call(0, "write", ((),), None, 0, 1), Call(0, "read", (), (), 2, 3)], "register"),
+        ([Call(0, "add", (1,), 1, 0, 1), Call(0, "read", (), 1, 2, 3)], "counter"),
+    ):
+        assert model_of([Line(1, call) for call in calls], "it") == kind
 
 
 def test_a_log_of_etcd_is_read() -> None:

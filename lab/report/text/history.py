@@ -35,27 +35,17 @@ def _heading(run: History) -> str:
 def _verdict(run: History) -> str:
     part = f" of part {run.part}" if run.part else ""
     if run.verdict == "linearizable":
-        return f"linearizable: an order of the calls explains every result ({_ways(run)})."
+        return f"linearizable: an order of the calls explains every result ({duration(1e9 * run.wall_s)})."
     if run.verdict == "unknown":
         rest = f"{plural(run.undecided, 'part')} of {run.parts:,} left, the first is {run.part}; " * bool(run.part)
-        return (
-            f"unknown: gave up when the {run.limit} was over ({rest}{_ways(run)}). What helps: {'; '.join(run.helps)}."
-        )
+        tried = f"{plural(run.configurations, 'beginning')} of orders tried in {duration(1e9 * run.wall_s)}"
+        return f"unknown: gave up when the {run.limit} was over ({rest}{tried}). What helps: {'; '.join(run.helps)}."
     why = f" The values say: {run.why}." if run.why else ""
     needed = len(run.core.calls) if run.core else run.calls
-    contradict = f"no order explains {'this' if needed == 1 else 'these'} {plural(needed, 'call')}{part}"
-    return f"not linearizable: {contradict} ({_ways(run)}).{why}"
-
-
-def _ways(run: History) -> str:
-    """Return how the parts were judged."""
-    ways = []
-    if run.exact_parts:
-        ways.append("by the values" + f" in {plural(run.exact_parts, 'part')}" * (run.parts > 1))
-    if run.configurations:
-        searched = f"{plural(run.configurations, 'configuration')} with {plural(run.states, 'state')}"
-        ways.append(f"by a search through {searched}")
-    return ", ".join([*ways, duration(1e9 * run.wall_s)])
+    free = len(run.core.any_time) if run.core else 0
+    more = f", and {free:,} that may have come at any time" if free else ""
+    contradict = f"no order explains {'this' if needed == 1 else 'these'} {plural(needed, 'call')}{part}{more}"
+    return f"not linearizable: {contradict} ({duration(1e9 * run.wall_s)}).{why}"
 
 
 def _core(run: History) -> Iterator[str]:
@@ -114,11 +104,16 @@ def _beside(run: History, core: HistoryCore) -> Iterator[str]:
     """Yield what the table leaves out."""
     texts = []
     if core.starts > 1:
-        texts.append(f"This is so in whichever of {plural(core.starts, 'state')} the object was when they began.")
+        texts.append(
+            f"Earlier calls are left out: the object was then in one of {core.starts:,} states, and no order explains "
+            "these calls from any of them."
+        )
     if len(core.calls) > MOST_ROWS:
         texts.append(f"The {plural(len(core.calls) - MOST_ROWS, 'call')} before these are in the document (--json).")
     if core.any_time and len(core.any_time) + len(core.calls) > MOST_ROWS:
-        texts.append(f"{plural(len(core.any_time), 'more call')} may have happened at any time, or never.")
+        free = len(core.any_time)
+        needed, its = ("is", "its time and result do") if free == 1 else ("are", "their times and results do")
+        texts.append(f"{plural(free, 'more call')} {needed} needed too, but {its} not matter here.")
     left_out = run.calls - len(core.calls) - len(core.any_time)
     if left_out:
         texts.append(f"{plural(left_out, 'other call')} of the history {'is' if left_out == 1 else 'are'} not needed.")
