@@ -36,5 +36,5 @@ def shared(given: Sequence[str | os.PathLike[str]] | None) -> list[str]:
     """Return the directory that several hosts share, by its name there. Raises UsageError where it is not one."""
     folders = [os.fspath(each) for each in given or ()]
     if len(folders) != 1 or not folders[0].startswith("/"):
-        raise UsageError("hosts=: which directory do they share? Give one, by its whole path as it is on the hosts")
+        raise UsageError("hosts=: which directory do they share? Give one absolute path, the same on all hosts")
     return folders

@@ -286,7 +286,7 @@ def _check_on_hosts(options: CheckOptions, reach: Reach, directories: Sequence[D
     from lab.hosts.check import check
 
     if len(directories) != 1 or not Path(directories[0]).is_absolute():
-        raise UsageError("--hosts: give one directory, by its whole path, which all hosts have under that name")
+        raise UsageError("--hosts: give one absolute path, since the directory has the same name on all hosts")
     if len(reach.hosts) < 2 and not reach.mpi:
         raise UsageError("--hosts: one host alone; give two or more, or check it there: lab check DIR")
     return lambda tell: check(options, reach, str(directories[0]), tell)

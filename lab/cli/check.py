@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=directory,
         metavar="DIR",
-        help="a directory of the filesystem in question; several: the same directory by different mounts",
+        help="a directory of the filesystem in question; several: the same directory by different mounts; with --hosts "
+        "one absolute path, since it is the same on all hosts",
     )
     add = parser.add_argument_group("what to check").add_argument
     add(

@@ -18,11 +18,13 @@ from lab.checking.mounts import fresh_name
 from lab.checking.request import Request, request_for
 from lab.checking.run import Announcer, Ending, Found, Parts, Silent, document, early_end
 from lab.checking.stress.run import modules_of
+from lab.errors import UsageError
 from lab.host.environment import RunStart, anonymous_text
 from lab.output import complain
 from lab.processes import Terminated, note
 from lab.records import Check, CheckOptions, Host, Mount, Stuck
 
+from .keeper import NO_DIRECTORY
 from .links import HostError, Link, Reach, connected
 from .partition import Commands, Partition
 from .race import HostsRace
@@ -37,7 +39,8 @@ TRIAL_S = 1.0
 def check(options: CheckOptions, reach: Reach, directory: str, tell: Announcer) -> Check:
     """Check this directory from the hosts, and return what was found, however it ends.
 
-    Raises UsageError for what cannot be asked of several hosts, and CannotRunError where the filesystem is full.
+    Raises UsageError for what cannot be asked of several hosts and for a directory that none of them has,
+    and CannotRunError where the filesystem is full.
     """
     request = request_for(options.only, on_hosts=True, cut=bool(options.cut))
     return _HostsCheck(options, request, reach, directory, tell).run()
@@ -96,6 +99,8 @@ class _HostsCheck:
         survey = Survey(links, self._directory, self._answer_s)
         self._hosts = survey.hosts
         survey.perform()
+        if all(map(self._has_no_directory, survey.hosts.values())):
+            raise UsageError("; ".join(f"{host.name}: {host.trouble}" for host in survey.hosts.values()))
         blind = [host.name for host in survey.hosts.values() if host.sees is False]
         if blind:
             first = next(iter(survey.hosts))
@@ -177,7 +182,12 @@ class _HostsCheck:
             except HostError:
                 self._drop()
         if not self._ending.early:
-            self._end_early("fewer than two hosts answer")
+            lack = any(map(self._has_no_directory, self._hosts.values()))
+            self._end_early(f"fewer than two hosts {'have the directory' if lack else 'answer'}")
+
+    def _has_no_directory(self, host: Host) -> bool:
+        """Return True where this host answered that it does not have the directory."""
+        return host.trouble in {f"{anonymous_text(self._directory)} {why}" for why in NO_DIRECTORY}
 
     def _drop(self) -> None:
         """Leave out the hosts that failed, and end what actors on the others may hold."""

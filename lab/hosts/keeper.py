@@ -72,12 +72,16 @@ def answered(request: dict[str, Any]) -> dict[str, Any]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+NO_DIRECTORY = ("does not exist there", "is not a directory there")
+"""What a host says of a directory that it does not have."""
+
+
 def about(directory: str) -> dict[str, Any]:
     """Return the kernel, the processors, the Python, and the mount that the directory is on."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     if not Path(directory).is_dir():
-        raise NotADirectoryError(None, f"{directory} is no directory there")
+        raise NotADirectoryError(None, f"{directory} {NO_DIRECTORY[Path(directory).exists()]}")
     mount = mounts_of([Path(directory)])[0]
     return {
         "kernel": f"{platform.system()} {platform.release()}",

@@ -104,3 +104,11 @@ def test_a_recovery_that_fails_is_told_as_that_and_the_line_makes_it_again(elsew
     assert (crash["failures"][0]["worker"], crash["failures"][0]["reason"]) == (-3, "recovery exited with 3: lost")
     assert "died: recovery exited with 3: lost, in trial 1; copy " in done.stderr
     assert f"--workers 2 --seed 0 --crash kill --recover {shlex.quote(words[-1])}" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "who"), [(("--recover", "true"), "--recover"), ((), "one more copy")])
+def test_the_report_says_what_was_run_to_recover(words: tuple[str, ...], who: str, elsewhere: Path) -> None:
+    done = run_lab(*PROGRAM, "--check", "true", "--crash", "kill", *words, "--workers", "2", "--trials", "1")
+    printed = " ".join(done.stdout.split())
+    assert f"When the others had ended, {who} was run to recover, and then the check." in printed
+    assert "this row has trials of its own" in printed

@@ -473,6 +473,13 @@ def test_a_failure_is_told_step_by_step() -> None:
     assert max(len(line) for line in lines if not line.startswith("replay: ")) <= 80  # the token is one word
 
 
+def test_what_breaks_without_a_crash_is_told_so_and_what_a_sync_of_files_waits_for() -> None:
+    lines = " ".join(" ".join(told("saved_by_rename:locks_the_saved", "power")).split())
+    assert "found: breaks without a crash: 2 workers x 1 round" in lines
+    assert "sync x: waits until the file is on the disk; of the directory, its names" in lines
+    assert "replay:" not in lines
+
+
 def test_a_kill_is_told_with_what_is_missing() -> None:
     case = explored("undo_journal:nobody_looks", "kill")
     assert [step.worker for step in case.steps if step.operation == "killed"] == [0]

@@ -168,4 +168,13 @@ def test_the_report_says_that_the_file_was_made(tmp_path: Path) -> None:
     assert "the next one" in text
     assert "reproduced 1 of 1" in text
     assert "made by hand" in text
+    assert "--real" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_replay_of_files_by_their_names_does_not_advise_what_is_refused_for_them(tmp_path: Path) -> None:
+    token = explored("saved_by_rename:renamed_unsynced", "power").token
+    assert token
+    text = text_of(performed(token, str(tmp_path), 1))
+    assert "made by hand" in text
+    assert "--real" not in text

@@ -192,7 +192,11 @@ def test_an_interrupt_writes_what_was_found_and_leaves_nothing(tmp_path: Path) -
         (["--hosts", "local", "/"], "--hosts: one host alone; give two or more, or check it there: lab check DIR"),
         (
             ["--hosts", "a,b", "share"],
-            "--hosts: give one directory, by its whole path, which all hosts have under that name",
+            "--hosts: give one absolute path, since the directory has the same name on all hosts",
+        ),
+        (
+            ["--hosts", "local:1,local:2", "/no/such"],
+            "local:1: /no/such does not exist there; local:2: /no/such does not exist there",
         ),
         (["/", "--only", "turns"], "--only turns: takes several hosts (--hosts)"),
     ],

@@ -170,9 +170,9 @@ def _covered(case: Case, options: ExploreOptions, search: Search) -> str:
     every = "all " if counts.complete else ""
     shape = search.world.shape
     return (
-        f"{every}{plural(counts.points, 'crash point')} of {shape.size} in {plural(counts.states, 'state')}: "
-        f"{plural(counts.images, 'file')} that may be left, by {counts.recoveries:,} that were recovered; up to "
-        f"{options.crashes} in a row"
+        f"{every}{plural(counts.points, 'crash point')} ({case.kind}) of {shape.size} in "
+        f"{plural(counts.states, 'state')}; {plural(counts.images, 'different file')} may be left there, and recovery "
+        f"ran {plural(counts.recoveries, 'time')}; at most {options.crashes} in a row"
     )
 
 

@@ -33,8 +33,10 @@ LINES = 60
 WRITTEN = 2
 """The lines that name the documents of a run."""
 
-CUTS, SHORT_CUTS = (3, 5, 3, 4, 8), (2, 3, 2, 2, 5)
-"""The most lines of the heading, the early end, the verdict, what is left behind and the last sentence."""
+CUTS, SHORT_CUTS = (3, 5, 3, 4, 12), (2, 3, 2, 2, 5)
+"""The most lines of the heading, the early end, the verdict, what is left behind and the last sentence.
+
+The last sentence of a check on several hosts is never cut."""
 
 NEEDED = 8
 """With fewer lines for advice and causes the other parts are cut shorter."""
@@ -94,7 +96,8 @@ def _framed(run: Check, cuts: Sequence[int]) -> _Frame:
     top, why, sentence, left, last = cuts
     table = "\n".join([*guarantee_lines(run), *_power(run)])
     before = [_cut(heading(run), top), _cut(early(run), why), _cut(verdict(run), sentence), hosts_text(run)]
-    after = [_more(run), _cut(left_behind(run), left), _cut(conclusion(run), last)]
+    after = [_more(run), _cut(left_behind(run), left)]
+    after.append(conclusion(run) if run.hosts else _cut(conclusion(run), last))
     used = sum(part.count("\n") + 2 for part in [*before, table, *after] if part)
     room = LINES - WRITTEN - used - len(list(brief_complaints(run)))
     return _Frame(before, table, after, room)
@@ -103,7 +106,12 @@ def _framed(run: Check, cuts: Sequence[int]) -> _Frame:
 def _cut(text: str, most: int) -> str:
     """Return the first lines of a text, with a mark where it has more."""
     lines = text.splitlines()
-    return text if len(lines) <= most else "\n".join([*lines[: most - 1], clipped(f"{lines[most - 1]} ...", WIDTH)])
+    if len(lines) <= most:
+        return text
+    last = lines[most - 1]
+    while len(last) > WIDTH - len(" ..."):
+        last = last.rpartition(" ")[0]
+    return "\n".join([*lines[: most - 1], f"{last} ..."])
 
 
 def full_text_of(run: Check, style: Style = PLAIN) -> str:
@@ -161,6 +169,9 @@ def verdict(run: Check) -> str:
 def _verdict(run: Check, most: int) -> str:
     """Return what is unsafe, what is inconclusive, what is not supported, and what is safe: at most so many by name."""
     if run.guarantees and all(each.verdict == "safe" for each in run.guarantees):
+        count = len(run.guarantees)
+        if count > most:
+            return f"Safe for all {count} guarantees that were asked."
         return f"Safe for all that was asked: {', '.join(each.name for each in run.guarantees)}."
     said = ["interrupted"] if run.interrupted else ["ended early"] if run.ended_early else []
     for verdict, word in SENTENCE.items():

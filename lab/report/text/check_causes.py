@@ -143,6 +143,8 @@ def brief_complaints(run: Check) -> Iterator[str]:
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         if names:
             because = "".join(guarantees[0].evidence[:1])
+            if run.ended_early and because.endswith(run.ended_early):  # the first line says it
+                because = ""
             yield clipped(_complaint(f"{', '.join(names[:MOST_NAMED])}{more}", verdict, because), BRIEF_WIDTH)
     yield from (clipped(line, BRIEF_WIDTH) for line in [*_left_behind(run)][:1])
     yield from _interrupted(run)

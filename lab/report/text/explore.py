@@ -284,6 +284,8 @@ def _how(case: ExploredCase) -> str:
 def _how_crashed(case: ExploredCase, crashes: Crashes) -> str:
     """Say what it takes: how many crashes, of which kind, of how many workers."""
     shape = f"{plural(case.shrunk.workers, 'worker')} x {plural(case.shrunk.rounds, 'round')}" if case.shrunk else ""
+    if not crashes.needed and crashes.cause == "without a crash":
+        return f"breaks without a crash: {shape}"
     return f"{crashes.cause}, with {crashes.needed} crash{'es' * (crashes.needed != 1)} ({crashes.kind}) of {shape}"
 
 

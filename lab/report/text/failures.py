@@ -208,8 +208,8 @@ UNCHECKED = (
 )
 
 
-def _recovered(cases: Sequence[Case]) -> Iterator[str]:
-    """Yield how many kills met a holder, and what was done then."""
+def _recovered(cases: Sequence[Case], recover: str) -> Iterator[str]:
+    """Yield how many kills met a holder, and what was done then: the command `recover`, or one more copy."""
     if not cases:
         return
     for name, those in _groups(cases).items():
@@ -222,17 +222,17 @@ def _recovered(cases: Sequence[Case]) -> Iterator[str]:
     if workers:
         yield (
             f"{CRASHED}: in each trial a holder was killed between two of its stores, and one more worker recovered "
-            f"before the check; {KILLS}."
+            f"before the check. {KILLS}"
         )
     if programs:
         yield (
-            f"{CRASHED}: in each trial a copy was killed, between two system calls on the file or at any moment; when "
-            "the others had ended, --recover was run, or without it one more copy, which is the recovery then; after "
-            f"that came the check. {KILLS.capitalize()}."
+            f"{CRASHED}: this row has trials of its own. In each a copy was killed, between two system calls on the "
+            f"file or at any moment. When the others had ended, {'--recover' if recover else 'one more copy'} was run "
+            f"to recover, and then the check. {KILLS}"
         )
 
 
-KILLS = "there detects counts kills after which the file would be wrong"
+KILLS = "In this row N counts kills: a fault that leaves a wrong file after 1 kill in N would have been noticed."
 
 
 def of_faults(run: Run) -> Iterator[str]:
@@ -251,7 +251,8 @@ def of_faults(run: Run) -> Iterator[str]:
                 f"{where(case)}: {case.trials} of {run.options.trials} trials without a fault fitted into "
                 f"{run.options.ordinary_s:g} s; --trials {run.options.trials} runs all of them."
             )
-    yield from _recovered([case for cases in groups.values() for case in cases if case.fault == CRASHED])
+    crashed = [case for cases in groups.values() for case in cases if case.fault == CRASHED]
+    yield from _recovered(crashed, run.options.recover)
     if any(not case.data_checked for cases in groups.values() for case in cases):
         yield UNCHECKED
     for name, cases in _groups(case for case in run.cases if case.fault and case.verdict == "unsupported").items():

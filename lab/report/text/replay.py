@@ -10,7 +10,7 @@ from lab.report.documents import Report
 from lab.report.format import PLAIN, Style, plural, wrapped
 
 from .explore import SEEN_WHOLE
-from .schedule import CRASHES, columns, legend
+from .schedule import CRASHES, columns, legend, uses_names
 
 
 def exit_code(run: Replay) -> ExitCode:
@@ -55,10 +55,8 @@ def conclusions(run: Replay) -> Iterator[str]:
             "was written back, as the kernel may at any moment."
         )
     elif any(step.operation == "power" for step in run.steps):
-        yield (
-            "What the power failure left of the file was made by hand: it shows what recovery makes of it. As root, "
-            "--real cuts the power of ext4 and xfs instead."
-        )
+        real = "" if uses_names(run.steps) else " As root, --real cuts the power of ext4 and xfs instead."
+        yield f"What the power failure left of the file was made by hand: it shows what recovery makes of it.{real}"
     if run.line_bytes < SEEN_WHOLE:
         cut = plural(run.line_bytes, "byte")
         yield f"Copies were cut into moves of at most {cut} by hand; every processor moves {SEEN_WHOLE} at once."

@@ -55,6 +55,14 @@ def columns(steps: Sequence[Step], last: int | None = None) -> str:
 RESULTS = {"read": " -> ", "write": " ", **dict.fromkeys(("create", "open", "rename", "unlink"), " REFUSED: ")}
 """The calls on files and names, and what stands before the value of each."""
 
+SYNC_OF_FILES = "waits until the file is on the disk; of the directory, its names"
+
+
+def uses_names(steps: Sequence[Step]) -> bool:
+    """Return True where the workers use files by their names."""
+    return any(step.operation in RESULTS for step in steps)
+
+
 CRASHES = {"killed": "KILLED", "power": "POWER FAILS"}
 
 
@@ -67,8 +75,10 @@ def legend(steps: Sequence[Step]) -> str:
     signs |= {"x = 1" for step in steps if step.operation == "store"}
     signs |= {"waits" for step in steps if step.value in ("waits", "gives up")}
     signs |= {CRASHES[step.operation] for step in steps if step.operation in CRASHES}
-    notation = (*NOTATION, *NOTATION_OF_CRASHES)
-    return wrapped("; ".join(f"{sign}: {meaning}" for sign, meaning in notation if sign in signs))
+    meanings = dict((*NOTATION, *NOTATION_OF_CRASHES))
+    if uses_names(steps):
+        meanings["sync x"] = SYNC_OF_FILES
+    return wrapped("; ".join(f"{sign}: {meaning}" for sign, meaning in meanings.items() if sign in signs))
 
 
 def groups(steps: Sequence[Step]) -> Iterator[list[tuple[int, Step]]]:

@@ -7,7 +7,7 @@ import pytest
 
 from lab.checking.guarantees import GUARANTEES
 from lab.checking.rules import RULES
-from lab.records import Check, CheckVerdict, Stuck
+from lab.records import Check, CheckVerdict, Host, Stuck
 from lab.report.format import Style, Table
 from lab.report.text.check import (
     LINES,
@@ -264,6 +264,10 @@ def test_a_conclusion_names_the_worst_first_and_what_is_not_supported_or_what_is
     told = conclusion(run).replace("\n", " ")
     assert told == "UNSAFE for mapping; inconclusive for death; not supported for ofd; safe for posix."
     assert conclusion(SAFE) == "Safe for all that was asked: posix, mapping."
+    there = replace(SAFE, hosts=[Host(name=name) for name in "ab"], not_asked=[LONG])
+    assert "..." not in text_of(there)
+    many = check_of(*(guarantee(name) for name in GUARANTEES))
+    assert verdict(many) == f"Safe for all {len(GUARANTEES)} guarantees that were asked."
     left = "LEFT BEHIND: process 4711, which hangs in fuse_wait_answer and does not end on\n  SIGKILL"
     assert left_behind(check_of(stuck=[STUCK])) == left
 
