@@ -175,7 +175,7 @@ def _not_kept_out(steps: Sequence[Step], found: Pattern, lock: str) -> list[str]
     covering = [each for each in locks if touch(wanted, each)]
     if covering:
         return _let_go(steps, found, covering)
-    holds = f"a lock on {', '.join(each.field for each in locks)}, which does not cover it" if locks else "no lock yet"
+    holds = f"a lock on {', '.join(each.field for each in locks)}, which does not cover it" if locks else "no lock"
     return [f"the lock did not help: when worker {found.victim} came to {wanted.field} it held {holds}"]
 
 

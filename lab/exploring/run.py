@@ -44,6 +44,7 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
     Raises UsageError for an unknown lock, a scenario that cannot be explored, and too many workers; CannotRunError
     for a lock without a model.
     """
+    _check_operations(scenarios, options)
     for found in scenarios:
         found.check_world("explore", hint=": it is about processes or files, which are not simulated")
     kinds: list[Kind | None] = [*options.crash] or [None]
@@ -68,7 +69,7 @@ def _sizes(found: Found, options: ExploreOptions) -> Iterable[tuple[int, int]]:
     if not issubclass(found.kind, Operations):
         return product(options.workers, options.rounds)
     if options.search in ("dpor", "random", "pct"):
-        why = "takes orders of calls for one that can be told apart" if options.search == "dpor" else "has no end"
+        why = "treats orders as equal that the calls can tell apart" if options.search == "dpor" else "has no end"
         raise UsageError(f"scenario {found.name}: --search {options.search} {why}; use states, all or bound for calls")
     if options.crash:
         raise UsageError(f"scenario {found.name}: operations do not crash; write a Scenario with `recover`")
@@ -76,6 +77,15 @@ def _sizes(found: Found, options: ExploreOptions) -> Iterable[tuple[int, int]]:
     if max(options.callers) > most:
         raise UsageError(f"{max(options.callers):,} workers need so many --operations at least, not {most:,}")
     return [(max(options.callers), most - min(options.callers) + 1)]
+
+
+def _check_operations(scenarios: Sequence[Found], options: ExploreOptions) -> None:
+    """Raise UsageError where programs of calls are asked for and nothing has operations."""
+    if options.operations and not any(issubclass(found.kind, Operations) for found in scenarios):
+        raise UsageError(
+            f"--operations: {', '.join(found.name for found in scenarios)} has rounds, no operations; leave it out, or "
+            "name a structure with operations (see `lab list`)"
+        )
 
 
 def _locks(found: Found, options: ExploreOptions) -> Sequence[str]:

@@ -15,6 +15,7 @@ from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from lab.analysis.holds import Row
+from lab.errors import LabError
 from lab.histories.call import UNKNOWN, Call, call_text, value_text
 from lab.histories.judge import Budget, in_order, judge
 from lab.memory import anonymous
@@ -30,6 +31,9 @@ WORDS = 8
 SLOT = 8 * WORDS
 ROOM = SLOT - 32
 """The bytes of a slot: four words, and the result as `marshal` writes it. Of a longer result only the call counts."""
+
+RAISED = "raised"
+"""A result that begins so is what an operation raised: no model gives it, so no order explains it."""
 
 BEGAN, ENDED, NUMBER, LENGTH = range(4)
 MISSING = 1 << 62
@@ -56,7 +60,12 @@ class CallLog:
         words, at = self._words, slot * WORDS
         words[at + NUMBER] = number + 1
         words[at + BEGAN] = monotonic_ns()
-        result = make()
+        try:
+            result = make()
+        except (LabError, OSError):  # the lock, or the file
+            raise
+        except Exception as error:
+            result = f"{RAISED} {type(error).__name__}: {error}"[: ROOM - 8]
         words[at + ENDED] = monotonic_ns()
         data = marshal.dumps(result)
         if len(data) > ROOM:
@@ -67,7 +76,7 @@ class CallLog:
         words[at + LENGTH] = len(data)
 
     def calls(self) -> list[Call]:
-        """Return the calls that were begun; one that raised, or whose worker died, has no end."""
+        """Return the calls that were begun; one whose worker died has no end."""
         return [call for worker in range(self._workers) for call in self._calls_of(worker)]
 
     def _calls_of(self, worker: int) -> Iterator[Call]:
@@ -119,7 +128,8 @@ def _beside(stuck: Call | None, calls: Sequence[Call]) -> Iterator[str]:
 
 
 def _told(call: Call) -> str:
-    return f"worker {call.process} {call_text(call)} gave {value_text(call.result)}"
+    raised = isinstance(call.result, str) and call.result.startswith(RAISED)
+    return f"worker {call.process} {call_text(call)} {call.result if raised else f'gave {value_text(call.result)}'}"
 
 
 def with_calls(row: CaseRow, judged: Sequence[RacedCalls]) -> CaseRow:

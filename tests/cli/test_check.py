@@ -117,7 +117,7 @@ def test_all_options_stand_in_the_document(place: Path) -> None:
     made = document(place, *how, "--detects", "1/1000")
     assert made["options"] == {
         "directories": [str(place)], "only": ["modes", "rules"], "seconds": 2.5, "seed": 7, "workers": 3,
-        "detects": 0.001, "faults": False, "hosts": [],
+        "detects": 0.001, "faults": False, "hosts": [], "cut": "", "cut_s": 120.0, "heal": "", "timeout_s": 10.0,
     }  # fmt: skip
     assert [each["name"] for each in made["guarantees"]] == ["modes"]
 

@@ -44,7 +44,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("race -w 8 --time-limit=9", {"workers": [8], "time_limit": 9.0}),
         ("race -w8", {"workers": [8]}),
         ("race --no-save", {"save": None, "no_save": True}),
-        ("explore", {"rounds": [1], "workers": [2], "lock": None}),
+        ("explore", {"rounds": [1], "workers": None, "lock": None}),
         ("list", {}),
     ],
 )

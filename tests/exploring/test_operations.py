@@ -241,6 +241,11 @@ def test_an_operation_that_pauses_is_followed_to_all_that_it_can_give(operation:
     assert met == {(result,) for result in results}
 
 
+def test_operations_are_not_asked_of_what_has_none() -> None:
+    with pytest.raises(UsageError, match="--operations: counter has rounds, no operations"):
+        verbs.explore(find_scenarios(["counter"]), operations=3)
+
+
 class Nothing(Operations):
     class Memory(Structure):
         _fields_ = (("value", c_uint64),)
@@ -286,7 +291,7 @@ class Keeps(Nothing):
         (Half, {}, "Half.Model has no take; give it the operations of Half"),
         (Raises, {}, r"model Model: put\(\) raised ValueError: full"),
         (Keeps, {}, r"Keeps.put\(1\) raised where it ran alone: .*; fix it, or give the class a Model"),
-        (Keeps, {"search": "dpor"}, "--search dpor takes orders of calls for one that can be told apart"),
+        (Keeps, {"search": "dpor"}, "--search dpor treats orders as equal that the calls can tell apart"),
         (Keeps, {"search": "pct"}, "--search pct has no end; use states, all or bound"),
         (Keeps, {"crash": ["kill"]}, "operations do not crash; write a Scenario with `recover`"),
         (Keeps, {"workers": [5]}, "5 workers need so many --operations at least, not 4"),

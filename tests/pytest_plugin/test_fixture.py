@@ -90,7 +90,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "bench": ("fcntl",),
     "locks": ("fcntl",),
 }
-OWN = {"scenario", "directory", "token", "seconds", "about_s", "explore", "examples", "first", "directories"}
+OWN = {"scenario", "directory", "token", "seconds", "about_s", "explore", "examples", "first", "directories", "tickets"}
 """The names of what is no option of the command: its arguments, and what only the functions have."""
 
 

@@ -48,13 +48,14 @@ def test_a_call_is_kept_with_its_arguments_its_result_and_its_moments() -> None:
     made.call(1, PUT, True)
     made.call(1, TAKE, 20)
     made.call(0, TAKE, "x" * 100)
-    with pytest.raises(ValueError, match="full"):
-        made.call(0, PUT, None, lambda: (_ for _ in ()).throw(ValueError("full")))
+    made.call(0, PUT, None, lambda: (_ for _ in ()).throw(ValueError("full")))
     long, raised, put, take = made.log.calls()
     assert (put.process, put.name, put.args, put.result) == (1, "put", (20,), True)
     assert (take.name, take.result, put.start < put.last < take.start < take.last) == ("take", 20, True)
     assert (long.result, long.open) == (UNKNOWN, False)
-    assert (raised.name, raised.args, raised.result, raised.open) == ("put", (30,), UNKNOWN, True)
+    assert (raised.name, raised.args, raised.result, raised.open) == ("put", (30,), "raised ValueError: full", False)
+    (damage,) = made.judged().damage
+    assert "worker 0 put(30) raised ValueError: full" in damage.evidence[0]
 
 
 def test_a_history_is_judged_by_the_order_of_the_grants_else_by_a_search() -> None:

@@ -46,9 +46,10 @@ def raced(run: Run) -> Iterator[str]:
         made = case.calls
         if not made or case.fault:
             continue
+        order = "their ends" if case.lock == "none" else "the grants"
         judged = {
-            f"in {made.by_lock:,} the order of the locks explains all results": made.by_lock,
-            f"{made.by_search:,} {'was' if made.by_search == 1 else 'were'} searched for an order": made.by_search,
+            f"in {made.by_lock:,} the order of {order} explains all results": made.by_lock,
+            f"in {made.by_search:,} a search looked for an order": made.by_search,
             f"{made.undecided:,} could not be judged": made.undecided,
         }
         told = ", ".join(text for text, holds in judged.items() if holds)

@@ -15,11 +15,13 @@ NOTATION = (
     ("x = 1", "stores 1 to x"),
     ("lock x", "acquires the lock on x, (shared) with other readers"),
     ("unlock x", "releases it"),
-    ("tries again", "would read the same until another stores something"),
-    ("touches nothing", "a call that neither loads nor stores nor locks"),
     ("waits", "for a lock that another worker holds"),
     ("switch >", "another worker goes on, though the last one could"),
     (">", "another worker goes on, as the last one cannot"),
+)
+NOTATION_OF_CALLS = (
+    ("tries again", "would read the same until another stores something"),
+    ("touches nothing", "a call that neither loads nor stores nor locks"),
 )
 NOTATION_OF_CRASHES = (
     ("create x", "makes a file of that name, or empties the one that is there"),
@@ -75,7 +77,7 @@ def legend(steps: Sequence[Step]) -> str:
     signs |= {"x = 1" for step in steps if step.operation == "store"}
     signs |= {"waits" for step in steps if step.value in ("waits", "gives up")}
     signs |= {CRASHES[step.operation] for step in steps if step.operation in CRASHES}
-    meanings = dict((*NOTATION, *NOTATION_OF_CRASHES))
+    meanings = dict((*NOTATION, *NOTATION_OF_CALLS, *NOTATION_OF_CRASHES))
     if uses_names(steps):
         meanings["sync x"] = SYNC_OF_FILES
     return wrapped("; ".join(f"{sign}: {meaning}" for sign, meaning in meanings.items() if sign in signs))
