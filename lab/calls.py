@@ -19,6 +19,7 @@ import os
 from _thread import get_native_id
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from itertools import count
 from time import monotonic_ns
 from typing import Any, ParamSpec, TypeVar
@@ -80,26 +81,8 @@ class Calls:
 
     def record(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function: each of its calls is recorded, by its name, with its arguments and its result."""
+        parameters = signature(function)
 
         @wraps(function)
         def recorded(*args: P.args, **named: P.kwargs) -> R:
-            with self.call(function.__name__, *args, *named.values()) as call:
-                call.result = result = function(*args, **named)
-            return result
-
-        return recorded
-
-    def close(self) -> None:
-        """Close the file; every line is in it already."""
-        os.close(self._descriptor)
-
-    def __enter__(self) -> Calls:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _write(self, line: str) -> None:
-        content = line.encode()
-        if os.write(self._descriptor, content) != len(content):
-            raise OSError(f"{self.path}: a line was written in part; make room there")
+            bound = parameters.bind(*args, **named)  # the arguments in the order of the definition

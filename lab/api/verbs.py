@@ -201,7 +201,7 @@ def explore(
         unit=unit,
         crashes=crashes,
         operations=operations,
-        callers=sorted(set(workers or [each for each in (2, 3) if each <= (operations or 3)])),
+        callers=sorted(set(workers or [2, 3])),
     )
     cases = cases_of(list(scenarios), options)
     return Job(len(cases), lambda tell: run(cases, options, tell, first or {}))

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lab.errors import UsageError
 from lab.histories.call import call_text, value_text
 from lab.records import CallMade, ExploreOptions, Programs, RefutedOrder
 from lab.scenario import Found
@@ -22,9 +23,19 @@ MOST_ORDERS = 6
 """The most orders that are shown of those that contradict a result."""
 
 
+def asked_of(found: Found, options: ExploreOptions) -> Explored:
+    """Return what is to be explored. Raises UsageError where no number of workers fits."""
+    kind: Any = found.kind
+    most = options.operations or kind.calls
+    callers = [each for each in options.callers if each <= most]
+    if not callers:
+        raise UsageError(f"{min(options.callers):,} workers need so many --operations at least, not {most:,}")
+    return Explored(most, callers)
+
+
 @dataclass(slots=True)
 class Explored:
-    """What was covered so far of the programs of up to so many `operations`.
+    """What was covered so far of the programs of up to so many `operations` by so many `callers`.
 
     `count` programs were explored to their end, `complete` is the size up to which all were; `exhausted` is True while
     all schedules of each were covered. `best` is the failure of the first that broke, with as few preemptions as were
@@ -32,6 +43,7 @@ class Explored:
     """
 
     operations: int
+    callers: list[int]
     count: int = 0
     complete: int = 0
     exhausted: bool = True
@@ -51,9 +63,9 @@ class Explored:
         self.states += coverage.states or 0
         self.ends += ends
 
-    def covered(self, options: ExploreOptions) -> str:
+    def covered(self) -> str:
         """Return it in words."""
-        by = f"by {' or '.join(map(str, options.callers))} worker{'s' * (options.callers != [1])}"
+        by = f"by {' or '.join(map(str, self.callers))} worker{'s' * (self.callers != [1])}"
         if self.states:
             by += f" (their schedules lead through {self.states:,} states, each of which was reached)"
         if self.complete == self.operations:
@@ -61,9 +73,9 @@ class Explored:
         whole = f", all of up to {self.complete} operations among them" * bool(self.complete)
         return f"{self.count:,} programs of up to {self.complete + 1} operations {by}{whole}"
 
-    def record(self, options: ExploreOptions) -> Programs:
+    def record(self) -> Programs:
         """Return it for the results, with why no order explains the failure."""
-        made = Programs(operations=self.operations, workers=options.callers, count=self.count, complete=self.complete)
+        made = Programs(operations=self.operations, workers=self.callers, count=self.count, complete=self.complete)
         if self.best is None or not isinstance(self.best.world, CallsWorld):
             return made
         calls = calls_in(self.best.world, self.best.found.schedule)
@@ -92,8 +104,8 @@ def explore_programs(
     search = "auto" if options.search == "states" else options.search
     limit_s = options.time_limit_s
     plan = Plan(search, options.preemptions, options.seed, started, limit_s, keep=0, jobs=1, kinds=kinds)
-    for size in range(min(options.callers), done.operations + 1):
-        for program in programs(kind, size, options.callers):
+    for size in range(min(done.callers), done.operations + 1):
+        for program in programs(kind, size, done.callers):
             mine = replace(found, kind=with_program(kind, program))
             shape = shape_of(mine, lock, len(program), max(map(len, program)), options.line_bytes)
             world = world_of(replace(shape, limit_s=limit_s))

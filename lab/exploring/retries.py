@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable
 from functools import cache
+from itertools import pairwise
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -23,7 +24,7 @@ def known_by(worker: SteppedWorker, life: CodeType) -> Hashable:
     """Return what the running text of a worker knows: its notes, and where it is with which local variables.
 
     Returns None where that cannot be told: a variable holds more than plain values and what stays the same in all runs,
-    or the place is within a `for`, whose iterator is no variable.
+    or the interpreter keeps a value in the middle of an expression, an iterator of a `for` or a context manager.
     """
     try:
         found: list[Hashable] = [_plain(vars(worker.local), worker)]
@@ -31,7 +32,7 @@ def known_by(worker: SteppedWorker, life: CodeType) -> Hashable:
             return None
         frame = sys._getframe(3)
         while frame.f_code is not life:
-            if _in_for(frame.f_code, frame.f_lasti):
+            if _depth(frame.f_code, frame.f_lasti) != 1:  # more than what the call will return
                 return None
             found.append((frame.f_code, frame.f_lasti, _plain(dict(frame.f_locals), worker)))
             frame = frame.f_back  # type: ignore[assignment]
@@ -55,10 +56,48 @@ def _plain(value: Any, worker: SteppedWorker) -> Hashable:
     raise TypeError
 
 
-@cache
-def _in_for(code: CodeType, place: int) -> bool:
-    """Return True for a place in the body of a `for`."""
-    from dis import get_instructions
+ENDS = ("RETURN", "RAISE", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_ABSOLUTE")
+"""Instructions after which the next one is not run, by their beginnings."""
 
-    loops = (each for each in get_instructions(code) if each.opname == "FOR_ITER")
-    return any(each.offset < place < each.argval for each in loops)
+
+def _depth(code: CodeType, place: int) -> int | None:
+    """Return how many values lie on the interpreter's stack once the instruction is over in which it is.
+
+    None where that is not known. An instruction is followed by room of its own, where the place may be.
+    """
+    depths = _depths(code)
+    while place >= 0 and place not in depths:
+        place -= 2
+    return depths.get(place)
+
+
+@cache
+def _depths(code: CodeType) -> dict[int, int | None]:
+    """Return how many values lie on the interpreter's stack after each instruction, by its offset.
+
+    It is None in handlers of exceptions, and after jumps.
+    """
+    from dis import get_instructions, hasjabs, hasjrel, stack_effect
+
+    instructions = {each.offset: each for each in get_instructions(code)}
+    offsets = list(instructions)
+    following = dict(pairwise(offsets))
+    before = {0: 0}
+    depths: dict[int, int | None] = dict.fromkeys(offsets)
+    waiting = [0]
+    while waiting:
+        at = waiting.pop()
+        each = instructions[at]
+        ways = []
+        if not each.opname.startswith(ENDS) and at in following:
+            ways.append((following[at], False))
+        if each.opcode in hasjrel or each.opcode in hasjabs:
+            ways.append((each.argval, True))
+        for to, jumps in ways:
+            depth = before[at] + stack_effect(each.opcode, each.arg, jump=jumps)
+            if not jumps:
+                depths[at] = depth
+            if to not in before:
+                before[to] = depth
+                waiting.append(to)
+    return depths

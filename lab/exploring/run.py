@@ -22,7 +22,7 @@ from lab.scenario.operations import Operations
 from .case import Case, Kind
 from .crash.run import explore_crashes
 from .locks import check_modelled
-from .programs import Explored, explore_programs
+from .programs import Explored, asked_of, explore_programs
 from .reasons import story
 from .sandbox import Bypass, check_notes, notes, stretches_end
 from .search import preemptions
@@ -73,10 +73,8 @@ def _sizes(found: Found, options: ExploreOptions) -> Iterable[tuple[int, int]]:
         raise UsageError(f"scenario {found.name}: --search {options.search} {why}; use states, all or bound for calls")
     if options.crash:
         raise UsageError(f"scenario {found.name}: operations do not crash; write a Scenario with `recover`")
-    most = options.operations or found.kind.calls
-    if max(options.callers) > most:
-        raise UsageError(f"{max(options.callers):,} workers need so many --operations at least, not {most:,}")
-    return [(max(options.callers), most - min(options.callers) + 1)]
+    done = asked_of(found, options)
+    return [(max(done.callers), done.operations - min(done.callers) + 1)]
 
 
 def _check_operations(scenarios: Sequence[Found], options: ExploreOptions) -> None:
@@ -261,7 +259,7 @@ def _explore_programs(
     case: Case, options: ExploreOptions, kinds: frozenset[str], started: float, patience_s: float
 ) -> ExploredCase:
     """Explore the programs of calls by rising size, up to the first that breaks. Raises as `explore` does."""
-    done = Explored(options.operations or case.found.kind.calls)  # type: ignore[attr-defined]
+    done = asked_of(case.found, options)
     try:
         explore_programs(case.found, case.lock, options, kinds, patience_s, done)
     except (KeyboardInterrupt, Terminated):
@@ -282,7 +280,7 @@ def _record_of_programs(
         search=options.search,
         verdict="broken" if done.best else ("holds" if complete else "unknown"),
         exhausted=complete and done.exhausted,
-        covered=done.covered(options),
+        covered=done.covered(),
         schedules=done.schedules,
         broken_schedules=done.broken,
         interleavings=done.interleavings,
@@ -294,7 +292,7 @@ def _record_of_programs(
         ends=done.ends,
         invariant=has_invariant(case.found.kind),
         why=counterexample_of(case.found.kind, locked=case.lock != "none"),
-        programs=done.record(options),
+        programs=done.record(),
     )
     if done.best is None:
         return record

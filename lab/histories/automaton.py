@@ -159,11 +159,16 @@ class OfModel:
 
     def apply(self, state: Any, name: str, args: tuple[Any, ...]) -> tuple[Any, Any]:
         """Call the method of a copy. Raises UsageError for any exception but Impossible."""
-        after = copy(state)
-        if hasattr(state, "__dict__"):
-            after.__dict__.update(copied(state.__dict__))
-        else:
-            after = deepcopy(state)
+        try:
+            after = copy(state)
+            if hasattr(state, "__dict__"):
+                after.__dict__.update(copied(state.__dict__))
+            else:
+                after = deepcopy(state)
+        except TypeError as error:
+            raise UsageError(
+                f"model {self.model.__qualname__}: its state cannot be copied ({error}); keep plain values in it"
+            ) from error
         try:
             return getattr(after, name)(*copied(args)), after
         except Impossible:

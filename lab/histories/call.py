@@ -65,7 +65,10 @@ def events_of(calls: Sequence[Call]) -> list[int]:
 
 def value_text(value: Any, most: int = 40) -> str:
     """Return a value as a reader expects it, cut at so many characters; `nothing` for None."""
-    text = "nothing" if value is None else repr(value)
+    try:
+        text = "nothing" if value is None else repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        text = f"a {type(value).__name__} of very many digits"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

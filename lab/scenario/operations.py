@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from itertools import product
 from types import FunctionType
 from typing import Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
@@ -51,6 +52,9 @@ class Operations(Scenario):
 
     calls: ClassVar[int] = 4
     """The most calls of a program that `explore` makes unless the user chooses."""
+
+    alike: ClassVar[bool | None] = None
+    """True where it makes no difference which worker makes which calls; None: where no operation asks who it is."""
 
     window_ns: ClassVar[int] = 2000
     """In a race a worker spins so long before each store, so that calls meet, unless the user chooses (`--window`)."""
@@ -112,6 +116,7 @@ def calls_of(kind: type[Operations]) -> tuple[Call, ...]:
 @lru_cache(maxsize=64)
 def _calls_of(kind: Any) -> tuple[Call, ...]:
     found = []
+    _check_numbers(kind)
     operations = dict(_operations(kind))
     if not operations:
         raise UsageError(
@@ -124,6 +129,13 @@ def _calls_of(kind: Any) -> tuple[Call, ...]:
     return tuple(found)
 
 
+def _check_numbers(kind: type[Operations]) -> None:
+    for name, least in (("calls", 2), ("window_ns", 0)):
+        value: Any = getattr(kind, name)
+        if not isinstance(value, int) or value < least:
+            raise UsageError(f"{kind.__qualname__}.{name} is {value!r}; give a whole number from {least}")
+
+
 def _operations(kind: type[Operations]) -> Iterator[tuple[str, FunctionType]]:
     """Yield the public methods that take a worker, in the order in which they are defined, base classes first."""
     known = set(dir(Operations))
@@ -132,8 +144,13 @@ def _operations(kind: type[Operations]) -> Iterator[tuple[str, FunctionType]]:
         method = getattr(kind, name, None)
         if name.startswith("_") or name in known or not isinstance(method, FunctionType):
             continue
-        if _parameters(method)[:1] == ("w",):
-            yield name, method
+        if _parameters(method)[:1] != ("w",):
+            continue
+        if method.__code__.co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
+            raise UsageError(
+                f"{kind.__qualname__}.{name}: has a yield, or is async; let an operation return its result"
+            )
+        yield name, method
 
 
 def _parameters(method: FunctionType) -> tuple[str, ...]:
@@ -182,34 +199,49 @@ def _check_model(kind: type[Operations], operations: set[str]) -> None:
             raise UsageError(f"{kind.__qualname__}.Model has no {name}; give it the operations of {kind.__qualname__}")
 
 
+WHO = {"index", "random", "me"}
+"""What an operation asks who it is by; `me` is a parameter."""
+
+NOTES = {"local", "index", "random"}
+"""What an operation that runs alone, without a model, has none of."""
+
+
+def asks(kind: type[Operations], names: set[str]) -> bool:
+    """Return True where some method of the class mentions one of these names, or is `me` among its parameters."""
+    methods = [each for base in kind.__mro__ if issubclass(base, Operations) for each in vars(base).values()]
+    codes = [each.__code__ for each in methods if isinstance(each, FunctionType) and each.__module__ != __name__]
+    return any(names & {*code.co_names, *code.co_varnames[: code.co_argcount]} for code in codes)
+
+
 def programs(kind: type[Operations], operations: int, workers: Sequence[int]) -> Iterator[Program]:
     """Yield each program of so many operations by so many workers, each of whom makes one call at least.
 
-    Of programs that differ only in which worker does what, there is one.
+    Of programs that differ only in which worker does what there is one, where the workers are alike.
     """
     calls = calls_of(kind)
+    alike = not asks(kind, WHO) if kind.alike is None else kind.alike
     for count in sorted(set(workers)):
-        for shares in _shares(operations, count, operations):
+        for shares in _shares(operations, count, operations, falling=alike):
             seen = set()
             for flat in product(range(len(calls)), repeat=operations):
                 parts, at = [], 0
                 for share in shares:
                     parts.append(flat[at : at + share])
                     at += share
-                program = tuple(sorted(parts, key=lambda part: (-len(part), part)))
+                program = tuple(sorted(parts, key=lambda part: (-len(part), part)) if alike else parts)
                 if program not in seen:
                     seen.add(program)
                     yield filled(kind, program)
 
 
-def _shares(operations: int, workers: int, most: int) -> Iterator[tuple[int, ...]]:
-    """Yield how many operations each worker may have, none fewer than the next, and one at least."""
+def _shares(operations: int, workers: int, most: int, *, falling: bool) -> Iterator[tuple[int, ...]]:
+    """Yield how many operations each worker may have, one at least; if `falling`, none has fewer than the next."""
     if not workers:
         if not operations:
             yield ()
         return
     for mine in range(min(most, operations - workers + 1), 0, -1):
-        for rest in _shares(operations - mine, workers - 1, mine):
+        for rest in _shares(operations - mine, workers - 1, mine if falling else most, falling=falling):
             yield mine, *rest
 
 
@@ -269,7 +301,14 @@ def specification_of(kind: type[Operations], memory: Any = None) -> Specificatio
     Raises UsageError and ScenarioError as it is asked.
     """
     calls_of(kind)
-    return OfModel(kind.Model) if kind.Model else Alone(kind, memory or kind.Memory)
+    if kind.Model:
+        return OfModel(kind.Model)
+    if asks(kind, NOTES) or kind.start is not Scenario.start:
+        raise UsageError(
+            f"{kind.__qualname__}: without a Model its operations run alone to say what they give; they cannot use "
+            "start, w.local, w.index or w.random there. Give it a Model, and a parameter `me` for the worker's number"
+        )
+    return Alone(kind, memory or kind.Memory)
 
 
 class Alone:

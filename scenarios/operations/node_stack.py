@@ -16,6 +16,7 @@ class NodeStack(Operations):
     compare and swap at once; here a short lock does it.
     """
 
+    alike = True  # the numbers only tell whose nodes they are
     calls = 5
     counts = True
 

@@ -54,7 +54,7 @@ def test_it_is_listed_in_a_group_of_its_own_between_the_counterexamples_and_the_
     assert [heading.split()[0] for heading in headings] == [
         "scenarios", "counterexamples", "scenarios", "scenarios", "scenarios", "locks", "backings", "recorder",
     ]  # fmt: skip
-    assert headings[3] == GROUP
+    assert headings[4] == GROUP
 
 
 @pytest.mark.parametrize(

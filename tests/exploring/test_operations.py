@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import permutations, repeat
 from math import inf
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import pytest
@@ -217,6 +218,19 @@ class Retries(Operations):
             w.pause()
         return int(now)
 
+    def on_stack(self, w: Worker) -> int:
+        """Keeps what it read in the middle of an expression, where no variable shows it."""
+        while (found := self._both(w.memory.value, self._later(w))) is None:
+            pass
+        return found
+
+    def _later(self, w: Worker) -> int:
+        w.pause()
+        return int(w.memory.value)
+
+    def _both(self, before: int, now: int) -> int | None:
+        return before if before == now else None
+
     def read(self, w: Worker) -> int:
         return int(w.memory.value)
 
@@ -227,7 +241,8 @@ class Retries(Operations):
 
 
 @pytest.mark.parametrize(
-    ("operation", "results"), [("give_up", {True, False}), ("read_twice", {0, 1, 2, 3}), ("read", {0, 1, 2, 3})]
+    ("operation", "results"),
+    [("give_up", {True, False}), ("read_twice", {0, 1, 2, 3}), ("on_stack", {0, 1, 2, 3}), ("read", {0, 1, 2, 3})],
 )
 def test_an_operation_that_pauses_is_followed_to_all_that_it_can_give(operation: str, results: set[Any]) -> None:
     met = set()
@@ -277,6 +292,30 @@ class Raises(Nothing):
         w.memory.value = 1
 
 
+class Yields(Nothing):
+    def put(self, w: Worker) -> Iterator[int]:
+        yield w.memory.value
+
+
+class Many(Nothing):
+    calls = "x"  # type: ignore[assignment]
+
+    def put(self, w: Worker) -> None:
+        """Puts."""
+
+
+class Locked(Nothing):
+    class Model:
+        def __init__(self) -> None:
+            self.lock = Lock()
+
+        def put(self) -> None:
+            """Puts."""
+
+    def put(self, w: Worker) -> None:
+        """Puts."""
+
+
 class Keeps(Nothing):
     def put(self, w: Worker, key: Literal[1, 2]) -> int:
         w.local.seen = w.memory.value
@@ -290,7 +329,10 @@ class Keeps(Nothing):
         (Silent, {}, "Silent.put: parameter item does not say what it is called with; annotate it with int"),
         (Half, {}, "Half.Model has no take; give it the operations of Half"),
         (Raises, {}, r"model Model: put\(\) raised ValueError: full"),
-        (Keeps, {}, r"Keeps.put\(1\) raised where it ran alone: .*; fix it, or give the class a Model"),
+        (Keeps, {}, "Keeps: without a Model .* cannot use start, w.local, w.index or w.random there"),
+        (Yields, {}, "Yields.put: has a yield, or is async; let an operation return its result"),
+        (Many, {}, "Many.calls is 'x'; give a whole number from 2"),
+        (Locked, {}, "model Locked.Model: its state cannot be copied"),
         (Keeps, {"search": "dpor"}, "--search dpor treats orders as equal that the calls can tell apart"),
         (Keeps, {"search": "pct"}, "--search pct has no end; use states, all or bound"),
         (Keeps, {"crash": ["kill"]}, "operations do not crash; write a Scenario with `recover`"),
@@ -300,6 +342,28 @@ class Keeps(Nothing):
 def test_what_cannot_be_explored_is_told_with_its_cure(kind: Any, options: Any, message: str) -> None:
     with pytest.raises(LabError, match=message):
         explored(Found("made", kind, ""), **options)
+
+
+class Order(Nothing):
+    """Breaks only where the worker with fewer calls is the first."""
+
+    class Model:
+        def step(self, me: int) -> int:
+            return 0
+
+    def step(self, w: Worker, me: int) -> int:
+        if me:
+            w.memory.value += 1
+            return 0
+        before = w.memory.value
+        return int(w.memory.value - before == 2)
+
+
+def test_where_operations_ask_who_they_are_each_worker_makes_each_part_of_a_program() -> None:
+    case = explored(Found("order", Order, ""), "none", operations=3, workers=[2])
+    assert case.verdict == "broken"
+    assert case.programs
+    assert [each.worker for each in case.programs.calls].count(1) == 2
 
 
 def test_a_token_of_other_calls_does_not_fit() -> None:
