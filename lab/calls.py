@@ -86,3 +86,23 @@ class Calls:
         @wraps(function)
         def recorded(*args: P.args, **named: P.kwargs) -> R:
             bound = parameters.bind(*args, **named)  # the arguments in the order of the definition
+            with self.call(function.__name__, *bound.args, *bound.kwargs.values()) as call:
+                call.result = result = function(*args, **named)
+            return result
+
+        return recorded
+
+    def close(self) -> None:
+        """Close the file; every line is in it already."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Calls:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, line: str) -> None:
+        content = line.encode()
+        if os.write(self._descriptor, content) != len(content):
+            raise OSError(f"{self.path}: a line was written in part; make room there")

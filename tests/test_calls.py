@@ -34,13 +34,13 @@ def test_a_call_is_recorded_with_its_result_and_one_that_raises_stays_open(tmp_p
             call.result = [5]
 
         @calls.record
-        def add(amount: int, *, twice: bool) -> int:
-            return amount * (1 + twice)
+        def add(amount: int, to: int, *, twice: bool) -> int:
+            return to + amount * (1 + twice)
 
-        assert add(3, twice=True) == 6
+        assert add(twice=True, to=4, amount=3) == 10
     assert recorded(tmp_path / "it") == [
         ("write", (5, (1,)), None, True), ("read", (), UNKNOWN, False), ("read", (), (5,), True),
-        ("add", (3, True), 6, True),
+        ("add", (3, 4, True), 10, True),
     ]  # fmt: skip
 
 
