@@ -66,11 +66,11 @@ class Explored:
     def covered(self) -> str:
         """Return it in words."""
         by = f"by {' or '.join(map(str, self.callers))} worker{'s' * (self.callers != [1])}"
-        if self.states:
+        if self.states and self.complete == self.operations:
             by += f" (their schedules lead through {self.states:,} states, each of which was reached)"
         if self.complete == self.operations:
             return f"all {self.count:,} programs of up to {self.complete} operations {by}"
-        whole = f", all of up to {self.complete} operations among them" * bool(self.complete)
+        whole = f", among them all of up to {self.complete} operations" * bool(self.complete)
         return f"{self.count:,} programs of up to {self.complete + 1} operations {by}{whole}"
 
     def record(self) -> Programs:

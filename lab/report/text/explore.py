@@ -184,12 +184,17 @@ def covered(case: ExploredCase) -> str:
     if case.verdict == "unknown" and case.crashes:
         return f"{what}: nothing broke in {case.covered}, not all; raise --time-limit, lower --rounds or --crashes."
     if case.verdict == "unknown":
-        return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower --rounds."
+        return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower {_size(case)}."
     broken, run, which = case.broken_schedules, case.schedules, "runs"
     if case.interleavings is not None and case.broken_interleavings is not None:
         broken, run, which = case.broken_interleavings, case.interleavings, "schedules"
     which = "classes of schedules" if case.search == "dpor" else which
     return f"{what}: {broken:,} of {run:,} {which} break; covered were {case.covered}."
+
+
+def _size(case: ExploredCase) -> str:
+    """Return the option that says how large the case is."""
+    return "--operations" if case.programs else "--rounds"
 
 
 def text_of(run: Exploration, style: Style = PLAIN) -> str:
@@ -305,7 +310,7 @@ def complaints(run: Exploration) -> Iterator[str]:
             yield f"{case.scenario} under {case.lock}: broken where it should hold: {case.headline}"
         elif not (case.as_expected or run.interrupted):
             what = f"{case.scenario} under {case.lock}"
-            yield f"{what}: inconclusive within the limit; raise --time-limit, or lower --rounds"
+            yield f"{what}: inconclusive within the limit; raise --time-limit, or lower {_size(case)}"
     if run.interrupted:
         reached = "; ".join(case.covered for case in run.cases[-1:]) or "nothing"
         yield f"interrupted; covered of the last case: {reached}"
