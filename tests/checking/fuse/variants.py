@@ -285,7 +285,11 @@ class AppendsBlindly(Honest):
 
 
 class LooseNames(NoExcl, NoExclMkdir, NoExclLink, TwoStepRename, AppendsBlindly):
-    """All of these at once."""
+    """All of these at once; a write is slow, so that appends of two hosts are sure to have asked for one size."""
+
+    def write(self, path: str, data: bytes, offset: int, file: OpenFile) -> int:
+        time.sleep(REQUEST_S)
+        return super().write(path, data, offset, file)
 
 
 class LateSize(Honest):
