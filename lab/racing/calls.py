@@ -65,7 +65,7 @@ class CallLog:
         except (LabError, OSError):  # the lock, or the file
             raise
         except Exception as error:
-            result = f"{RAISED} {type(error).__name__}: {error}"[: ROOM - 8]
+            result = ascii(f"{RAISED} {type(error).__name__}: {error}")[1 : ROOM - 8]
         words[at + ENDED] = monotonic_ns()
         data = marshal.dumps(result)
         if len(data) > ROOM:
