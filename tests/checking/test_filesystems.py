@@ -33,6 +33,16 @@ def checked(name: str, *options: str) -> tuple[int, dict[str, Any]]:
     return ended.returncode, document
 
 
+BY_CHANCE = {("fuse_lies_1000", 67): ("posix", 1e-3)}
+"""What breaks only where enough requests met a holder: the guarantee, and one in how many is granted falsely."""
+
+
+def is_sure(document: dict[str, Any], guarantee: str, rate: float) -> bool:
+    """Whether so many requests met a holder that 1 check in 8,000 misses it: three times as many as for 95 %."""
+    (limit,) = [each["detection_limit"] for each in document["guarantees"] if each["name"] == guarantee]
+    return limit is not None and limit <= rate / 3
+
+
 CHECKED = [name for name in EXPECTED if EXHAUSTIVE or name not in LIKE]
 """Those of the table that are checked here."""
 
@@ -44,7 +54,10 @@ def test_the_verdicts_are_those_of_the_table(name: str) -> None:
     expected = {guarantee: verdict or verdicts[guarantee] for guarantee, verdict in EXPECTED[name].items()}
     assert verdicts == expected, json.dumps([each for each in document["guarantees"] if each["evidence"]], indent=1)
     broken = {rule["number"] for rule in document["rules"] if rule["verdict"] == "unsafe"}
-    assert broken >= BREAKS.get(name.removesuffix("_two"), BREAKS.get(name, set()))
+    sure = BREAKS.get(name.removesuffix("_two"), BREAKS.get(name, set()))
+    assert broken >= {
+        rule for rule in sure if (name, rule) not in BY_CHANCE or is_sure(document, *BY_CHANCE[name, rule])
+    }
     inconclusive = "enosys" in name or "unknown" in verdicts.values()  # what the table leaves open may be unknown
     assert code == (1 if "unsafe" in verdicts.values() else 3 if inconclusive else 0)
     assert document["safe"] == (code == 0)

@@ -262,10 +262,10 @@ def test_a_hold_takes_and_gives_back_the_real_lock(make: MakeHold, name: str, tm
         ]
         for hold, count in zip(holds, (1, 1 if name == "flock" else 2), strict=True):
             hold.__enter__()
-            assert len(listed_on(path)) == count
+            wait_until(lambda count=count: len(listed_on(path)) == count, f"{count} held")  # type: ignore[misc]
         for hold, count in zip(holds, (int(name == "flock") or 1, 0), strict=True):
             hold.__exit__(None, None, None)
-            assert len(listed_on(path)) == count
+            wait_until(lambda count=count: len(listed_on(path)) == count, f"{count} held")  # type: ignore[misc]
     assert [0 in record(segment, number) for number in range(2)] == [False, False]
     assert record(segment)[1] <= record(segment, 1)[0]
 
