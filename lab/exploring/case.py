@@ -28,6 +28,13 @@ class Case:
         return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}{crash}"
 
     @property
+    def expected(self) -> Literal["holds", "broken"]:
+        """Return what the scenario announces under this lock, and of this crash."""
+        scenario = self.found.kind()
+        of_crash = scenario.after_crash.get(self.crash, "clean") if self.crash else "clean"
+        return "holds" if scenario.expected(self.lock) == of_crash == "clean" else "broken"
+
+    @property
     def kind(self) -> Kind:
         """Return what crashes, in a case in which something does."""
         assert self.crash is not None  # noqa: S101 - it is asked of no other

@@ -122,7 +122,7 @@ def explore_programs(
                 first = Shortest(world, coverage.found, preemptions(world, coverage.found.schedule), 0)
                 wanted = kinds or frozenset([coverage.found.end.damage[0].kind])
                 done.best = fewer_preemptions(first, wanted, time.monotonic() + patience_s)
-            if coverage.found or not coverage.is_enough(plan):
+            if coverage.found or not coverage.is_enough(options.preemptions):
                 return
             done.count += 1
         done.complete = size

@@ -183,14 +183,13 @@ def _record(
     kind = case.found.kind
     whole = coverage.exhausted and options.search != "dpor"
     note = coverage.note or _of_how_many(world, coverage)
-    holds = coverage.exhausted or (coverage.bound is not None and coverage.bound >= options.preemptions)
     record = ExploredCase(
         scenario=case.found.name,
         lock=case.lock,
         workers=case.workers,
         rounds=case.rounds,
         search=options.search,
-        verdict="broken" if coverage.broken else ("holds" if holds else "unknown"),
+        verdict="broken" if coverage.broken else ("holds" if coverage.is_enough(options.preemptions) else "unknown"),
         exhausted=coverage.exhausted,
         covered=f"{', '.join(coverage.said)} of {world.shape.size}{note}",
         schedules=coverage.schedules,
@@ -199,7 +198,7 @@ def _record(
         broken_interleavings=coverage.ways.broken if coverage.ways else (coverage.broken if whole else None),
         schedules_per_s=round(coverage.schedules / searched_s, 1),
         wall_s=round(time.monotonic() - started, 3),
-        expected="holds" if kind().expected(case.lock) == "clean" else "broken",
+        expected=case.expected,
         line_bytes=options.line_bytes,
         bound=coverage.bound,
         states=coverage.states,
@@ -286,7 +285,7 @@ def _record_of_programs(
         interleavings=done.interleavings,
         schedules_per_s=round(done.schedules / wall_s, 1),
         wall_s=round(wall_s, 3),
-        expected="holds" if case.found.kind().expected(case.lock) == "clean" else "broken",
+        expected=case.expected,
         line_bytes=options.line_bytes,
         states=done.states,
         ends=done.ends,

@@ -137,9 +137,9 @@ class Coverage:
         """Return the first that broke."""
         return next((tally.found for tally in self.tallies if tally.found), None)
 
-    def is_enough(self, plan: Plan) -> bool:
-        """Return True where all schedules were covered, or all up to the bound that was asked for."""
-        return self.exhausted or (self.bound is not None and self.bound >= plan.preemptions)
+    def is_enough(self, preemptions: int) -> bool:
+        """Return True where all schedules were covered, or all with at most so many preemptions."""
+        return self.exhausted or (self.bound is not None and self.bound >= preemptions)
 
 
 @dataclass(frozen=True, slots=True)

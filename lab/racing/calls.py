@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 WORDS = 8
 SLOT = 8 * WORDS
-ROOM = SLOT - 32
+HEAD = 32
+ROOM = SLOT - HEAD
 """The bytes of a slot: four words, and the result as `marshal` writes it. Of a longer result only the call counts."""
 
 RAISED = "raised"
@@ -71,7 +72,7 @@ class CallLog:
         if len(data) > ROOM:
             words[at + LENGTH] = MISSING
             return
-        start = slot * SLOT + 32
+        start = slot * SLOT + HEAD
         self._bytes[start : start + len(data)] = data
         words[at + LENGTH] = len(data)
 
@@ -86,7 +87,7 @@ class CallLog:
             if not number:
                 continue
             call = call_at(self._kind, number - 1, worker, round_number * self._workers + worker)
-            start = slot * SLOT + 32
+            start = slot * SLOT + HEAD
             known = ended and length != MISSING
             result = marshal.loads(self._bytes[start : start + length]) if known else UNKNOWN  # noqa: S302 - our own
             yield call._replace(result=result, start=began, end=ended or None)

@@ -26,7 +26,7 @@ from lab.racing.worker import Setting
 from lab.records import ReplayOptions
 from lab.scenario import Found, find_scenarios
 from lab.scenario.files import files_of
-from tests.exploring.test_crash import Kind, by_brute_force, by_search, covers, explored
+from tests.exploring.test_crash import Kind, explored, left_by_both
 from tests.exploring.test_crash import Program as Both
 from tests.helpers import PATIENCE_S, in_fresh_process
 from tests.report.explored_records import asked
@@ -105,14 +105,8 @@ def drawn(random: Random) -> Found:
 
 @pytest.mark.parametrize("kind", ["kill", "power"])
 def test_the_files_that_are_left_are_those_that_brute_force_leaves(kind: Kind) -> None:
-    random, count = Random(11), 0
-    for _ in range(40):
-        found = drawn(random)
-        left, expected = by_search(found, kind), by_brute_force(found, kind)
-        assert left <= expected, found.kind.texts  # type: ignore[attr-defined]
-        assert all(any(covers(each, other) for each in left) for other in expected), found.kind.texts  # type: ignore[attr-defined]
-        count += len(left)
-    assert count > 200
+    random = Random(11)
+    assert left_by_both((drawn(random) for _ in range(40)), kind) > 200
 
 
 class Program(Scenario):

@@ -59,7 +59,7 @@ def explore_crashes(case: Case, options: ExploreOptions) -> ExploredCase:
         broken_schedules=0,
         schedules_per_s=0.0,
         wall_s=round(time.monotonic() - started, 3),
-        expected="holds" if _should_hold(case) else "broken",
+        expected=case.expected,
         line_bytes=options.line_bytes,
         states=counts.states,
         crashes=Crashes(
@@ -73,11 +73,6 @@ def explore_crashes(case: Case, options: ExploreOptions) -> ExploredCase:
         why="" if holds else scenario.why,
     )
     return _with_failure(record, case, options, broken) if broken else record
-
-
-def _should_hold(case: Case) -> bool:
-    scenario = case.found.kind()
-    return scenario.expected(case.lock) == "clean" and scenario.after_crash.get(case.kind, "clean") == "clean"
 
 
 def _searched(case: Case, options: ExploreOptions, started: float) -> tuple[Search, Broken | None]:
