@@ -55,7 +55,7 @@ def freeze(value: Any, *, ordered: bool = True) -> Hashable:
     The keys of a dict count in their order, unless told otherwise: a state may depend on it.
     """
     kind = type(value)
-    if kind in PLAIN:
+    if kind in PLAIN or kind is type:  # a type marks what is frozen already
         return value  # type: ignore[no-any-return]
     if kind in (list, tuple, deque):
         return tuple([freeze(each, ordered=ordered) for each in value])

@@ -12,10 +12,11 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .automaton import NO_STATE, Automaton, OfModel, Specification, freeze
+from .automaton import Automaton, OfModel, Specification, freeze
 from .call import UNKNOWN, Call, Impossible, call_text, value_text
 from .judge import Budget, Judgement, judge
 from .models import Log, Map, Mutex, Queue, Register, Stack
+from .monitor import contradictions
 
 LONGEST_S = 1.0
 """So long one part of a history is judged at most."""
@@ -284,28 +285,12 @@ def _state_text(state: Any) -> str:
 
 def _dead_ends(calls: Sequence[Call], specification: Specification) -> Iterator[tuple[int, str]]:
     """Yield what contradicts the orders that time allows, and behind how many calls."""
-    automaton = Automaton(specification)
-    seen: set[tuple[frozenset[int], int]] = set()
-
-    def follow(order: tuple[int, ...], state: int) -> Iterator[tuple[int, str]]:
-        left = frozenset(range(len(calls))) - set(order)
-        if (left, state) in seen:
-            return
-        seen.add((left, state))
-        first_end = min(calls[each].last for each in left)
-        for each in sorted(left):
-            call = calls[each]
-            if call.start > first_end:
-                continue
-            after = automaton.step(state, automaton.class_of(call.name, call.args, call.result))
-            if after != NO_STATE:
-                yield from follow((*order, each), after)
-                continue
-            given, _ = automaton.perform(state, call.name, call.args)
-            before = ", ".join(call_text(calls[number]) for number in order)
-            told = f"{before}: {call_text(call)}" if before else f"{call_text(call)} as the first call"
-            would = "cannot return" if given is Impossible else f"would give {value_text(given)}"
-            gave = "" if given is Impossible or call.result is UNKNOWN else f", gave {value_text(call.result)}"
-            yield len(order), f"{told} {would}{gave}"
-
-    yield from follow((), automaton.initial)
+    for (*before, call), given in contradictions(Automaton(specification), calls, merged=True):
+        told = (
+            f"{', '.join(map(call_text, before))}: {call_text(call)}"
+            if before
+            else f"{call_text(call)} as the first call"
+        )
+        would = "cannot return" if given is Impossible else f"would give {value_text(given)}"
+        gave = "" if given is Impossible or call.result is UNKNOWN else f", gave {value_text(call.result)}"
+        yield len(before), f"{told} {would}{gave}"

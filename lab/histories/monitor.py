@@ -85,27 +85,37 @@ def _with(open_ones: Open, worker: int, what: Call | Placed | None) -> Any:
 
 
 class Contradiction(NamedTuple):
-    """The beginning of an order of the calls, up to the first call that would give another result than it gave."""
+    """The beginning of an order of the calls, up to the first call that would give another result than it gave.
+
+    `would_give` is frozen; Impossible where that call cannot return.
+    """
 
     order: tuple[Call, ...]
     would_give: Hashable
 
 
-def contradictions(automaton: Automaton, calls: Sequence[Call]) -> Iterator[Contradiction]:
+def contradictions(automaton: Automaton, calls: Sequence[Call], *, merged: bool = False) -> Iterator[Contradiction]:
     """Yield each order that the times allow, cut at its first contradiction; one without any is left out.
 
-    The results are frozen, and all calls came back.
+    If `merged`, of several beginnings that lead to one state and leave the same calls only the first is followed.
     """
+    seen: set[tuple[int, frozenset[int]]] = set()
 
-    def go(state: int, order: tuple[Call, ...], rest: tuple[Call, ...]) -> Iterator[Contradiction]:
-        first_end = min((each.last for each in rest), default=0)
-        for each in rest:
-            if each.start > first_end:
+    def follow(order: tuple[int, ...], state: int) -> Iterator[Contradiction]:
+        left = frozenset(range(len(calls))).difference(order)
+        if merged and (state, left) in seen:
+            return
+        seen.add((state, left))
+        first_end = min((calls[each].last for each in left), default=0)
+        for each in sorted(left):
+            call = calls[each]
+            if call.start > first_end:
                 continue
-            given, after = automaton.perform(state, each.name, each.args)
-            if given != each.result:
-                yield Contradiction((*order, each), given)
-            else:
-                yield from go(after, (*order, each), tuple(other for other in rest if other is not each))
+            after = automaton.step(state, automaton.class_of(call.name, call.args, call.result))
+            if after != NO_STATE:
+                yield from follow((*order, each), after)
+                continue
+            given, _ = automaton.perform(state, call.name, call.args)
+            yield Contradiction(tuple(calls[number] for number in (*order, each)), given)
 
-    yield from go(automaton.initial, (), tuple(calls))
+    yield from follow((), automaton.initial)
