@@ -82,7 +82,7 @@ Lab.section("plug", (root, plugs) => {
     disk.replaceChildren(...(rows.length ? rows.map(part) : [el("p", { class: "hint" }, "All that was stored is on the disk: nothing is to be chosen.")]));
     const bad = broken(plug, cut);
     const all = moment().found.length;
-    hint.textContent = all > 1 ? `${all} different files may be left here; ${bad ? `${bad} of them break` : "none of them breaks"}.` : "";
+    hint.textContent = all > 1 ? `${all} different files may be left here; ${bad ? `${bad} of them break${bad === 1 ? "s" : ""}` : "none of them breaks"}.` : "";
     toBroken.disabled = !bad;
     toNew.disabled = toOld.disabled = all < 2;
     const fits = wanted.length === rows.length && wanted.every((choice, at) => choice >= 0 && choice < sizes()[at]);
