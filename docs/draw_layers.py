@@ -7,10 +7,11 @@ Of the imports those are drawn that no longer way through other packages already
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from docs.import_graph import Graph, layers, package_graph
+from docs.import_graph import Graph, circles, layers, package_graph
 
 DRAWING = Path(__file__).with_name("layers.svg")
 WIDTH, ROW, BOX, HEIGHT, TOP, ASIDE = 760, 66, 140, 36, 12, 50
@@ -22,6 +23,14 @@ rect { fill: #eef4fb; stroke: #49688c }
 path { fill: none; stroke: #8a9bb0 }
 .background { fill: white; stroke: none }
 """
+
+
+def without_circles(graph: Graph) -> Graph:
+    """Return the graph. Raises ValueError, which names the packages, where some import each other in a circle."""
+    for circle in circles(graph):
+        among = [f"{name} imports {', '.join(sorted(graph[name] & {*circle}))}" for name in circle]
+        raise ValueError(f"packages import each other in a circle: {'; '.join(among)}; remove one of these imports")
+    return graph
 
 
 def reduced(graph: Graph) -> Graph:
@@ -46,8 +55,8 @@ def ranks(graph: Graph) -> dict[str, int]:
 
 
 def drawing() -> str:
-    """Return the drawing as SVG, the highest package on top."""
-    graph = package_graph()
+    """Return the drawing as SVG, the highest package on top. Raises ValueError where packages import in a circle."""
+    graph = without_circles(package_graph())
     rank = ranks(graph)
     rows = [[name for name in graph if rank[name] == each] for each in range(max(rank.values()), -1, -1)]
     layer = {name: number for number, names in enumerate(layers()) for name in names}
@@ -87,4 +96,7 @@ def drawing() -> str:
 
 
 if __name__ == "__main__":
-    DRAWING.write_text(drawing())
+    try:
+        DRAWING.write_text(drawing())
+    except ValueError as error:
+        sys.exit(str(error))

@@ -21,9 +21,22 @@ def modules() -> dict[str, Path]:
 
 
 def import_graph(*, top_level: bool = False) -> Graph:
-    """Return which modules of lab/ each imports while the program runs; `top_level`: while it is itself imported."""
+    """Return which modules of lab/ each imports while the program runs; `top_level`: while it is itself imported.
+
+    With a module Python first imports the packages that it is in: at the top level these count too, but not those that
+    both modules are in, whose import has begun already.
+    """
     known = modules()
-    return {name: _imported(name, path, known, top_level=top_level) - {name} for name, path in known.items()}
+    graph = {name: _imported(name, path, known, top_level=top_level) - {name} for name, path in known.items()}
+    if top_level:
+        for name, others in graph.items():
+            others |= {up for other in others for up in _packages(other)} - _packages(name) - {name}
+    return graph
+
+
+def _packages(module: str) -> set[str]:
+    parts = module.split(".")
+    return {".".join(parts[:depth]) for depth in range(1, len(parts))}
 
 
 def layers() -> list[list[str]]:
