@@ -216,7 +216,8 @@ def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkey
 
 @pytest.mark.needs("headers")
 @pytest.mark.parametrize(
-    "sources", [("locking/_native.c", "racing/_recorder.c"), ("watching/_*.c",), ("histories/_search.c",)]
+    "sources",
+    [("locking/_native.c", "racing/_recorder.c", "racing/_calls.c"), ("watching/_*.c",), ("histories/_search.c",)],
 )
 def test_an_extension_compiles_without_a_warning(tmp_path: Path, sources: tuple[str, ...]) -> None:
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]

@@ -159,7 +159,7 @@ static int module_exec(PyObject *module)
     Py_XDECREF(protocol);
     call_type = lab_typed ? (PyTypeObject *)PyType_FromSpec(&call_spec) : NULL;
     if (!call_type || PyModule_AddType(module, call_type) < 0 || PyModule_AddIntConstant(module, "FLOCK", FLOCK) < 0
-        || lab_add_recorder(module) < 0)
+        || lab_add_recorder(module) < 0 || lab_add_calls(module) < 0)
         return -1;
     errno = pthread_atfork(NULL, NULL, count_fork);
     return errno ? PyErr_SetFromErrno(PyExc_OSError), -1 : 0;
@@ -170,7 +170,7 @@ static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}}
 static PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "lab.locking._native",
-    .m_doc = "fcntl(2), flock(2) and the recorder of holds, compiled.",
+    .m_doc = "fcntl(2), flock(2) and the recorders of holds and calls, compiled.",
     .m_slots = module_slots,
 };
 

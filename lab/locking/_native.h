@@ -1,4 +1,5 @@
-/* The common declarations of lab/locking/_native.c and lab/racing/_recorder.c, which are built into one module. */
+/* The common declarations of lab/locking/_native.c, lab/racing/_recorder.c and lab/racing/_calls.c, which are built into
+ * one module. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -15,3 +16,6 @@ INTERNAL int lab_act(PyObject *action, uint64_t *returned_ns);
 
 /* Add Hold, Rounds, bucket and LAYOUT to the module; 0, or -1 with an exception. */
 INTERNAL int lab_add_recorder(PyObject *module);
+
+/* Add Stamps and SLOTS to the module; 0, or -1 with an exception. */
+INTERNAL int lab_add_calls(PyObject *module);

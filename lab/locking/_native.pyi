@@ -1,8 +1,9 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 FLOCK: int
 LAYOUT: dict[str, int]
+SLOTS: dict[str, int]
 
 def bucket(time_ns: int, /) -> int: ...
 
@@ -24,3 +25,13 @@ class Hold:
 class Rounds(Iterator[int]):
     def __new__(cls, log: memoryview, rounds: int, /) -> Rounds: ...
     def __next__(self) -> int: ...
+
+class Stamps:
+    def __new__(
+        cls,
+        log: memoryview,
+        raised: Callable[[BaseException], str | None],
+        keep: Callable[[int, object], None],
+        /,
+    ) -> Stamps: ...
+    def record(self, round_number: int, number: int, make: Callable[[], object], /) -> None: ...

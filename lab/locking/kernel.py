@@ -8,9 +8,9 @@ it, another open(2) is another owner, and only the last close or an unlock relea
 among POSIX locks (EDEADLK) and not among the others, which then wait for ever. flock(2) is one lock for the whole file,
 owned by the open file description; ranges that one worker holds together under it are counted.
 
-The calls are compiled where that was possible, together with the recorder, as one module made of `_native.c` and
-`lab/racing/_recorder.c`. LAB_PURE=1 in the environment makes Python do every lock call and record every hold: to
-compare the two, or to find out which of them has a fault.
+The calls are compiled where that was possible, together with the recorders, as one module made of `_native.c`,
+`lab/racing/_recorder.c` and `lab/racing/_calls.c`. LAB_PURE=1 in the environment makes Python do every lock call and
+record every hold: to compare the two, or to find out which of them has a fault.
 
 Programs of lock calls make them one by one, with whatever numbers they give (`call_range`, `call_whole`). These go to
 the C library directly. The `fcntl` module repeats a call that a signal interrupted (PEP 475); code that leaves it by

@@ -1,96 +1,35 @@
-"""Record the calls of operations in a race, and judge the history of each trial.
+"""Judge the history of the calls of each trial of a race.
 
-Each worker has a slot for each of its rounds, laid out before the race: when the call began and ended
-(CLOCK_MONOTONIC), which one it was, and what it gave. The order in which the lock was granted is tried first: where it
-explains all results, that takes one pass. Else the history is searched, within limits.
+The order in which the lock was granted is tried first: where it explains all results, that takes one pass. Else the
+history is searched, within limits.
 """
 
 from __future__ import annotations
 
-import marshal
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from time import monotonic, monotonic_ns
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from lab.analysis.holds import Row
-from lab.errors import LabError
-from lab.histories.call import UNKNOWN, Call, call_text, value_text
+from lab.histories.call import Call, call_text, value_text
 from lab.histories.judge import Budget, in_order, judge
-from lab.memory import anonymous
 from lab.records import Case as CaseRow
 from lab.records import RacedCalls
 from lab.scenario import Damage
-from lab.scenario.operations import call_at, specification_of
+from lab.scenario.operations import specification_of
+
+from .call_log import RAISED
 
 if TYPE_CHECKING:
     from .worker import Job
 
-WORDS = 8
-SLOT = 8 * WORDS
-HEAD = 32
-ROOM = SLOT - HEAD
-"""The bytes of a slot: four words, and the result as `marshal` writes it. Of a longer result only the call counts."""
-
-RAISED = "raised"
-"""A result that begins so is what an operation raised: no model gives it, so no order explains it."""
-
-BEGAN, ENDED, NUMBER, LENGTH = range(4)
-MISSING = 1 << 62
 JUDGE_S = 2.0
 """The seconds in which the history of one trial must be judged."""
 
 SHOWN = 8
 """The most calls that are told beside one that no order explains."""
-
-
-class CallLog:
-    """The calls of all workers of a trial, in memory that they share with the parent."""
-
-    def __init__(self, kind: Any, workers: int, rounds: int) -> None:
-        self._kind = kind
-        self._workers = workers
-        self._rounds = rounds
-        self._bytes = memoryview(anonymous(workers * rounds * SLOT))
-        self._words = self._bytes.cast("Q")
-
-    def record(self, worker: int, round_number: int, number: int, make: Callable[[], Any]) -> None:
-        """Make a call, which is the one with this number of `calls_of`, and keep its result."""
-        slot = worker * self._rounds + round_number
-        words, at = self._words, slot * WORDS
-        words[at + NUMBER] = number + 1
-        words[at + BEGAN] = monotonic_ns()
-        try:
-            result = make()
-        except (LabError, OSError):  # the lock, or the file
-            raise
-        except Exception as error:
-            result = ascii(f"{RAISED} {type(error).__name__}: {error}")[1 : ROOM - 8]
-        words[at + ENDED] = monotonic_ns()
-        data = marshal.dumps(result)
-        if len(data) > ROOM:
-            words[at + LENGTH] = MISSING
-            return
-        start = slot * SLOT + HEAD
-        self._bytes[start : start + len(data)] = data
-        words[at + LENGTH] = len(data)
-
-    def calls(self) -> list[Call]:
-        """Return the calls that were begun; one whose worker died has no end."""
-        return [call for worker in range(self._workers) for call in self._calls_of(worker)]
-
-    def _calls_of(self, worker: int) -> Iterator[Call]:
-        for round_number in range(self._rounds):
-            slot = worker * self._rounds + round_number
-            began, ended, number, length = self._words[slot * WORDS : slot * WORDS + 4]
-            if not number:
-                continue
-            call = call_at(self._kind, number - 1, worker, round_number * self._workers + worker)
-            start = slot * SLOT + HEAD
-            known = ended and length != MISSING
-            result = marshal.loads(self._bytes[start : start + length]) if known else UNKNOWN  # noqa: S302 - our own
-            yield call._replace(result=result, start=began, end=ended or None)
 
 
 @dataclass(frozen=True, slots=True)

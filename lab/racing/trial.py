@@ -27,7 +27,8 @@ from lab.records import Failure, Recording, SampledLocks
 from lab.scenario import Damage, Operations, Outcome, Scenario
 from lab.scenario.base import broken_invariant, has_invariant, listed_damage
 
-from .calls import CallLog, JudgedCalls, judged_calls
+from .call_log import CallLog
+from .calls import JudgedCalls, judged_calls
 from .fault_plan import plan_of
 from .faults import shut_out
 from .first_content import FirstContent, fixed_by_its_author

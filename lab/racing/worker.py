@@ -50,7 +50,7 @@ from .tracing import Tape, recording
 if TYPE_CHECKING:
     from random import Random
 
-    from .calls import CallLog
+    from .call_log import CallLog
     from .crash import Doom
     from .programs.launch import Program
     from .programs.recorded import Watcher
@@ -164,6 +164,7 @@ class RaceWorker(RaceFiles):
         "_pause",
         "_random",
         "_read",
+        "_record",
         "_records",
         "_segment",
         "_track",
@@ -197,6 +198,7 @@ class RaceWorker(RaceFiles):
         self._twin: RaceWorker | None = None
         self._child: Child | None = None
         self._children = 0
+        self._record = job.calls.recorder(index) if job.calls else None
         self._begin_files(self.path if job.has_files else "", job.lock, self._pause)
         self._open()
 
@@ -300,8 +302,8 @@ class RaceWorker(RaceFiles):
 
     def call(self, number: int, make: Callable[[], Any]) -> None:
         """Make a call of `lab.Operations`, the one with this number, and record it."""
-        if self._job.calls:
-            self._job.calls.record(self.index, self.round, number, make)
+        if self._record:
+            self._record(self.round, number, make)
 
     def pause(self) -> None:
         """See `lab.Worker.pause`."""

@@ -70,14 +70,19 @@ class Operations(Scenario):
 
     def work(self, w: Worker) -> None:
         """Make the next call of this worker's program, nothing where it has no more; in a race, one that is drawn."""
+        calling: Any = w
         if not self.program:
             number = w.random.randrange(len(calls_of(type(self))))
-            self._make(w, number, call_at(type(self), number, w.index, w.round * w.workers + w.index))
+            call = call_at(type(self), number, w.index, w.round * w.workers + w.index)
+            calling.call(number, lambda: getattr(self, call.name)(w, *call.args))
         elif w.round < len(self.program[w.index]):
-            self._make(w, 0, self.program[w.index][w.round])
+            call = self.program[w.index][w.round]
 
-    def _make(self, w: Any, number: int, call: Call) -> None:
-        w.call(number, lambda: getattr(self, call.name)(w, *call.args))
+            def make() -> Any:
+                result = getattr(self, call.name)(w, *call.args)  # by itself: `retries` tells what is alive meanwhile
+                return check_result(type(self), call.name, result)
+
+            calling.call(0, make)
 
     def check(self, memory: Any, outcome: Outcome) -> Damage | list[Damage]:
         """Find nothing: the results of the calls are judged."""
@@ -197,6 +202,37 @@ def _check_model(kind: type[Operations], operations: set[str]) -> None:
     for name in sorted(operations):
         if not callable(getattr(kind.Model, name, None)):
             raise UsageError(f"{kind.__qualname__}.Model has no {name}; give it the operations of {kind.__qualname__}")
+
+
+PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+SEVERAL = (list, tuple, set, frozenset, dict)
+
+
+def check_result(kind: type[Operations], name: str, result: Any) -> Any:
+    """Return the result of an operation. Raises ScenarioError for one that cannot be recorded and compared."""
+    if type(result) in PLAIN or (type(result) is tuple and PLAIN.issuperset(map(type, result))):
+        return result
+    try:
+        odd = _odd(result)
+    except RecursionError:
+        odd = result
+    if odd is not None:
+        raise ScenarioError(
+            f"{kind.__qualname__}.{name} returned a {type(odd).__name__}, which cannot be recorded; return None, a "
+            "number, a text, bytes, or a list or tuple of them (of an array of the file: list(...))"
+        )
+    return result
+
+
+def _odd(value: Any) -> Any:
+    """Return what is no plain value in this one; None where all is."""
+    kind = type(value)
+    if kind in PLAIN:
+        return None
+    if kind not in SEVERAL:
+        return value
+    parts = [*value.keys(), *value.values()] if kind is dict else value
+    return next((odd for odd in map(_odd, parts) if odd is not None), None)
 
 
 WHO = {"index", "random", "me"}
@@ -330,12 +366,13 @@ class Alone:
         content = bytearray(state)
         worker = AloneWorker(self._memory.from_buffer(content), self._layout, content)
         try:
-            return getattr(self._scenario, name)(worker, *args), bytes(content)
+            result = getattr(self._scenario, name)(worker, *args)
         except Exception as error:
             called = f"{type(self._scenario).__qualname__}.{call_text(Call(0, name, args))}"
             raise ScenarioError(
                 f"{called} raised where it ran alone: {error_line(error)}; fix it, or give the class a Model"
             ) from error
+        return check_result(type(self._scenario), name, result), bytes(content)
 
     def key(self, state: bytes) -> bytes:
         """Return the bytes."""

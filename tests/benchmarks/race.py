@@ -1,6 +1,6 @@
 """What the race costs and what it notices, as ratios against a baseline of the same run.
 
-    python tests/benchmarks/race.py [speed] [crowd] [start] [memory] [default] [leak]
+    python tests/benchmarks/race.py [speed] [crowd] [start] [memory] [default] [leak] [calls]
 
 Figures are medians of interleaved repetitions; nothing is asserted. Run it on a quiet machine.
 """
@@ -150,6 +150,36 @@ def leak() -> None:
         print(f"{probability:<9g} {noticed:2} of {len(rows)} {max(row[1] for row in rows):7.1f} s{extra}")
 
 
+def calls() -> None:
+    """microseconds that recording one call of an operation takes, above the call itself, in C and in Python."""
+    from lab.racing.call_log import PythonStamps, Stamps
+
+    print("result          C    Python  C/Python   (in C at most 0.40)")
+    for result in (None, 5, (1, 2)):
+        ways = {stamps.__name__: stamps for stamps in (Stamps, PythonStamps)}
+        rows = [[recorded_us(stamps, result) for stamps in ways.values()] for _ in range(7)]
+        medians = [median(row[i] for row in rows) for i in range(len(ways))]
+        print(f"{result!s:9} {medians[0]:7.2f} {medians[-1]:9.2f} {medians[0] / medians[-1]:9.2f}")
+
+
+def recorded_us(stamps: Any, result: object, count: int = 50_000) -> float:
+    from lab.racing.call_log import CallLog
+    from lab.scenario import find_scenarios
+
+    record = CallLog(find_scenarios(["ring"])[0].kind, 1, count).recorder(0, stamps)
+
+    def make() -> object:
+        return result
+
+    began = time.process_time_ns()
+    for number in range(count):
+        record(number, 0, make)
+    recorded = time.process_time_ns()
+    for _ in range(count):
+        make()
+    return (2 * recorded - began - time.process_time_ns()) / count / 1000
+
+
 def leaking(probability: float, seed: int, options: list[Any]) -> tuple[int, float]:
     begin = time.monotonic()
     ended = lab("race", "--locked", "--leak", f"{probability:f}", "--seed", seed, "--quiet", "--no-save", *options)
@@ -179,6 +209,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "memory": memory,
     "default": default,
     "leak": leak,
+    "calls": calls,
 }
 
 if __name__ == "__main__":
