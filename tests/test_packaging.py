@@ -191,6 +191,7 @@ def test_with_a_compiler_the_recorder_is_compiled_once_for_every_python(compiled
     assert sorted(each.name for each in compiled.rglob("*.so")) == [
         "_native.abi3.so",
         "_search.abi3.so",
+        "_walk.abi3.so",
         "_watch.abi3.so",
     ]
     (made,) = compiled.parent.glob("*.whl")
@@ -217,7 +218,12 @@ def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkey
 @pytest.mark.needs("headers")
 @pytest.mark.parametrize(
     "sources",
-    [("locking/_native.c", "racing/_recorder.c", "racing/_calls.c"), ("watching/_*.c",), ("histories/_search.c",)],
+    [
+        ("locking/_native.c", "racing/_recorder.c", "racing/_calls.c"),
+        ("watching/_*.c",),
+        ("histories/_search.c",),
+        ("exploring/_*.c",),
+    ],
 )
 def test_an_extension_compiles_without_a_warning(tmp_path: Path, sources: tuple[str, ...]) -> None:
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]

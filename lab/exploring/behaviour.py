@@ -59,6 +59,11 @@ class Node:
         self.failed: Exception | SystemExit | None = None
         self.results: tuple[Hashable, ...] = ()
 
+    @property
+    def between_rounds(self) -> bool:
+        """Return True where the worker is in no round."""
+        return self.ended or self.parent is None or self.round != self.parent.round
+
     def history(self) -> list[Any]:
         """Return what each step met, from the first on."""
         found = []

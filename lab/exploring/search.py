@@ -18,6 +18,7 @@ from lab.records import Step
 
 from .tally import Tally
 from .trace import step_now, wait_now
+from .walk import Walk, can_walk
 from .world import End, World
 
 
@@ -178,12 +179,15 @@ class _Open:
     broken: int = 0
 
 
-def every_state(world: World, tally: Tally) -> tuple[int, Ways | None]:
-    """Reach every state that some interleaving reaches, once, and so every end.
+def every_state(world: World, tally: Tally, *, native: bool = True) -> tuple[int, Ways | None]:
+    """Reach every state that some interleaving reaches, once, and so every end; in C where it can, unless not `native`.
 
     Return the number of states, and of the interleavings that lead through them; where the tally stopped it, of those
     that were covered. None where a state leads back to itself, by workers that try again: they have no number.
     """
+    if native and can_walk(world):
+        count, found = Walk(world, tally).run()
+        return count, Ways(*found) if found else None
     states = States()
     choices = world.choices()
     if not choices:

@@ -163,7 +163,7 @@ class World:
         if kind <= STORE:  # most steps: `following` does the same, and takes a tenth of a search's time
             here = bytes(self.content[operation.start : operation.end])
             met, old = (here, None) if kind == LOAD else (None, here)
-            following = node.next.get(met) or self._learn(worker, node, met)
+            following = node.next.get(met) or self.learn(worker, node, met)
             if kind == STORE:
                 self.content[operation.start : operation.end] = node.data
             if following.ended:
@@ -201,10 +201,10 @@ class World:
             state = self.locks.release(state, worker, operation)
         elif kind == CALL:
             met = operation.perform(lambda start, end: bytes(content[start:end])).met
-        following = node.next.get(met) or self._learn(worker, node, met)
+        following = node.next.get(met) or self.learn(worker, node, met)
         return met, following, self.locks.drop(state, worker) if following.ended else state
 
-    def _learn(self, worker: int, node: Node, met: Any) -> Node:
+    def learn(self, worker: int, node: Node, met: Any) -> Node:
         """Return the node after this one for this result, which the worker's tree does not have yet."""
         behaviour = self.behaviours[worker]
         following = behaviour.learn(node, met)
@@ -225,15 +225,16 @@ class World:
         """Return what makes up a state beside the lock and the workers' nodes."""
         return (bytes(self.content), self.news) if self.spins else bytes(self.content)
 
-    def set_state(self, at: Sequence[Node], content: bytes | None, state: int) -> None:
+    def set_state(self, at: Sequence[Node], content: bytes | None, state: int, news: int | None = None) -> None:
         """Go to this state, however it came about; no step can be undone from there.
 
-        Without a content the bytes stay: the choices do not depend on them but by an invariant.
+        Without a content the bytes stay: the choices do not depend on them but by an invariant; so do the news.
         """
         self.at[:] = at
         if content is not None:
             self.content[:] = content
         self.state = state
+        self.news = self.news if news is None else news
         self.path.clear()
         self._back.clear()
 
@@ -315,7 +316,7 @@ class World:
 
     def _nobody_inside(self) -> bool:
         """Return True while no worker holds a lock; without a lock, while none is in a round."""
-        return self.locks.is_free(self.state) if self.locked else all(map(_is_between_rounds, self.at))
+        return self.locks.is_free(self.state) if self.locked else all(node.between_rounds for node in self.at)
 
     def _broken_from_the_start(self) -> str:
         first = self.broken()[0]
@@ -370,10 +371,6 @@ class World:
 def _failed(error: BaseException) -> tuple[str, int]:
     """Return the kind of damage that a worker's end is, and how often."""
     return ENDLESS if isinstance(error, Endless) else f"raised {type(error).__name__}", 1
-
-
-def _is_between_rounds(node: Node) -> bool:
-    return node.ended or node.parent is None or node.round != node.parent.round
 
 
 def invariant_damage(shape: Shape, content: bytes | bytearray) -> tuple[Damage, ...]:

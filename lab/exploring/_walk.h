@@ -1,0 +1,64 @@
+/* What the parts of the compiled search share: numbered keys, numbers of any size, and the composed world. */
+#ifndef LAB_WALK_H
+#define LAB_WALK_H
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE UINT32_MAX
+enum { MOST_WORKERS = 64 };
+
+/* An array that grows by doubling. */
+typedef struct { char *data; size_t width, count, room; } Array;
+
+void *array_add(Array *array, size_t count); /* the place of so many more entries, zeroed; NULL without memory */
+
+#define AT(type, array, number) ((type *)(void *)((array).data + (size_t)(number) * sizeof(type)))
+
+/* Different keys of so many words, each of which has a number, from 0 on. Whole keys are compared; a hash only finds
+ * them. */
+typedef struct { size_t words; Array keys; uint32_t *slots; size_t slot_count; } Keys;
+
+uint64_t key_word_hash(uint64_t word, size_t place);
+uint64_t key_hash(const uint64_t *key, size_t words); /* the words' hashes, each independent of the others, by xor */
+uint32_t key_number(Keys *keys, const uint64_t *key, uint64_t hash); /* NONE without memory; new where it is the count before */
+const uint64_t *key_of(const Keys *keys, uint32_t number);
+void keys_free(Keys *keys);
+
+/* One node of a worker's tree. A load has its followers in the world's `loads`. */
+typedef struct {
+    int8_t kind;
+    uint8_t known, ended, tells, between;
+    uint32_t operation, start, end, next, refused;
+    size_t data;
+} Node;
+
+enum { LOAD, STORE, LOCK, UNLOCK, SYNC, CALL, NOTHING, PAUSE }; /* as in operation.py */
+
+typedef struct { int32_t blocker; uint32_t after; } Answer; /* -1 where nothing blocks */
+
+/* The composed world: where each worker is, and numbers of the bytes and of the lock. `python` knows the rest. */
+typedef struct {
+    PyObject *python;
+    int workers, locked, detects, has_invariant, in_between, spins, ring;
+    size_t size, words; /* the bytes; the words of a content's key, of which the first two are the news */
+    Array trees[MOST_WORKERS], loads, load_data, store_data, answers, judged, hashes;
+    uint32_t *load_slots;
+    size_t load_slot_count;
+    Keys contents, lock_steps;
+    uint64_t *scratch;
+    uint32_t at[MOST_WORKERS], content, lock;
+    uint64_t news;
+} World;
+
+int world_make(World *world, const char *bytes, size_t size); /* all return -1 where a Python error is set */
+void world_free(World *world);
+int world_choices(World *world, uint64_t *choices); /* a bit for each worker that can do its step now */
+int world_step(World *world, int worker);
+PyObject *world_state(const World *world); /* where each worker is, the bytes, the lock, and the news */
+
+#endif
