@@ -4,6 +4,7 @@ Its packages, the lowest layer first; imports go downward only (docs/architectur
 
     errors      what can go wrong, each with its exit code
     commands    the commands, and which record each one writes
+    gallery     the built-in scenarios, as the text of their files shows them
     analysis    pure: overlaps of holds, lost updates, torn data, statistics, how a watched program locks
     model       pure: the semantics of locks, and which requests they grant
     calls       recording the calls of a program as a history

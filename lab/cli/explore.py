@@ -76,9 +76,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Explore, save, print."""
     from lab.api import verbs
+    from lab.gallery import operations_names
     from lab.report.format import check_format
     from lab.report.progress import Progress
-    from lab.scenario import find_scenarios, operations_names
+    from lab.scenario import find_scenarios
 
     from .documents import Documents
 

@@ -74,24 +74,23 @@ def _lines(entries: list[Entry], *, wide: bool) -> Iterator[str]:
 
 
 def _scenarios() -> Iterator[Entry]:
-    from lab.scenario import crash_names, find_scenarios, operations_names
+    from lab.gallery import COUNTEREXAMPLE, DEFAULT, OF_CALLS, OF_CRASHES, gallery, summaries
 
-    for each in find_scenarios([], counterexamples=True):
-        group = (
-            "counterexamples (break although they are locked; --counterexamples)"
-            if each.counterexample
-            else "scenarios (the default set)"
-        )
-        yield Entry(group, each.name, each.summary, "")
-    for each in find_scenarios(crash_names()):
-        yield Entry("scenarios about crashes (explore --crash), and what breaks them", each.name, each.summary, "")
-    for each in find_scenarios(operations_names()):
-        yield Entry(
-            "scenarios with operations (explore --operations), and what breaks them", each.name, each.summary, ""
-        )
+    groups = {
+        DEFAULT: "scenarios (the default set)",
+        COUNTEREXAMPLE: "counterexamples (break although they are locked; --counterexamples)",
+        OF_CRASHES: "scenarios about crashes (explore --crash), and what breaks them",
+        OF_CALLS: "scenarios with operations (explore --operations), and what breaks them",
+    }
+    for name, built_in in gallery().items():
+        yield from (Entry(groups[built_in.set], each, line, "") for each, line in summaries(name).items())
 
 
 def _installed() -> Iterator[Entry]:
+    from lab.host.packages import SCENARIOS, declared_in
+
+    if not declared_in(SCENARIOS):
+        return
     from lab.scenario import find_installed, installed_names
 
     for name in installed_names():

@@ -10,8 +10,8 @@ from keyword import iskeyword
 from pathlib import Path
 
 from lab.errors import CannotRunError, UsageError
+from lab.gallery import builtin_names
 from lab.output import lab_command, print_text
-from lab.scenario.find import builtin_names
 
 NEXT = """\
 written to {path}; every part is explained in it. Next:

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 
 from lab.errors import UsageError
+from lab.gallery import builtin_names
 from lab.records import Step
-from lab.scenario import Found, builtin_names, find_scenarios, scenario_file
+from lab.scenario import Found, find_scenarios, scenario_file
 from lab.scenario.operations import Operations, filled, numbers_of, with_program
 
 from .trace import WAITS

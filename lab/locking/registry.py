@@ -3,9 +3,8 @@
 The facts that other parts of the lab need to know of one of its own locks are here (`OWN`); none of them lists locks by
 name.
 
-Another package offers a lock in the entry-point group `lab.locks`, which is read only where a name is not built in:
-`importlib.metadata` imports threading and random, and the handlers that these run in every forked child double what a
-fork costs.
+Another package offers a lock in the entry-point group `lab.locks`, which is read only where a name is not built in
+(`lab.host.packages`).
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from lab.errors import CannotRunError, LabError, UsageError, error_line, unknown
+from lab.host.packages import LOCKS, declared_in
 from lab.memory import scratch
 from lab.processes.deadlines import loading
 
@@ -113,9 +113,6 @@ def _missing(name: str, module: str, error: ModuleNotFoundError) -> UsageError:
     return UsageError(f"lock {name}: {module} needs a module that is missing ({error}); install it")
 
 
-GROUP = "lab.locks"
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One of the lab's own locks and what can be done with it; its class says what its calls do (`Abilities`).
@@ -163,10 +160,7 @@ BUILT_IN = (*OWN, *READY)
 @cache
 def _others() -> dict[str, str]:
     """Return the place of each lock of another package, as module:attribute."""
-    from importlib.metadata import entry_points
-
-    points = sorted((point.name, point.value) for point in entry_points(group=GROUP))
-    return {name: value for name, value in points if name not in BUILT_IN}
+    return {point.name: point.value for point in declared_in(LOCKS) if point.name not in BUILT_IN}
 
 
 def lock_names() -> list[str]:

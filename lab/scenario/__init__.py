@@ -7,12 +7,9 @@ from lab.memory.struct_proxy import Layout
 from .base import EVERY_LOCK, Damage, Outcome, Scenario, Worker, paged
 from .find import (
     Found,
-    builtin_names,
-    crash_names,
     find_installed,
     find_scenarios,
     installed_names,
-    operations_names,
     scenario_file,
 )
 from .operations import Operations
@@ -26,12 +23,9 @@ __all__ = [
     "Outcome",
     "Scenario",
     "Worker",
-    "builtin_names",
-    "crash_names",
     "find_installed",
     "find_scenarios",
     "installed_names",
-    "operations_names",
     "paged",
     "scenario_file",
 ]

@@ -1,14 +1,12 @@
 """Find scenarios by name, by `name:variant`, or by the path of a file that holds one.
 
-A built-in name wins, then a path, then what an installed package offers in the entry-point group `lab.scenarios`: a
-module or module:Class. That group is read last: `importlib.metadata` imports threading and random, and the handlers
-that these run in every forked child double what a fork costs. The class attributes of a scenario are checked against
-one table, and mistakes are reported to its author.
+A built-in name wins (`lab.gallery`), then a path, then what an installed package offers in the entry-point group
+`lab.scenarios`: a module or module:Class. That group is read last (`lab.host.packages`). The class attributes of a
+scenario are checked against one table, and mistakes are reported to its author.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -16,14 +14,15 @@ from ctypes import Structure, sizeof
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
-from inspect import cleandoc
 from math import isfinite
 from pathlib import Path
 from reprlib import repr as shortened
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lab.errors import CannotRunError, UsageError, error_line, printable, unknown
+from lab.errors import UsageError, error_line, printable, unknown
+from lab.gallery import COUNTEREXAMPLE, DEFAULT, OF_CRASHES, builtin_names, first_line, gallery, variant_name
+from lab.host.packages import SCENARIOS, declared_in
 from lab.processes.deadlines import loading
 
 from .base import VERDICTS, Scenario
@@ -205,22 +204,15 @@ def describe(
     """Describe the classes: the first has this name and is summed up by `doc`, the others are its variants."""
     main = kinds[0]
     for kind in kinds:
-        variant = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
-        texts = [cleandoc(text or "") for text in (doc if kind is main else "", kind.__doc__, "(no docstring)")]
-        summary = next(filter(None, texts)).splitlines()[0]
-        yield Found(name if kind is main else f"{name}:{variant}", kind, summary, path, installed)
-
-
-GROUP = "lab.scenarios"
+        summary = first_line(doc if kind is main else "", kind.__doc__)
+        yield Found(name if kind is main else variant_name(name, kind.__name__), kind, summary, path, installed)
 
 
 @cache
 def _offered() -> dict[str, list[EntryPoint]]:
     """Return what installed packages declare, by name."""
-    from importlib.metadata import entry_points
-
     offered: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+    for point in declared_in(SCENARIOS):
         offered.setdefault(point.name, []).append(point)
     return offered
 
@@ -328,7 +320,7 @@ def find_scenarios(names: Sequence[str], *, counterexamples: bool = False, crash
     if names and not counterexamples:
         return [found for name in names for found in _named(name)]
     wanted = [DEFAULT, *[COUNTEREXAMPLE] * counterexamples, *[OF_CRASHES] * crashes]
-    everything = [found for each in _builtin().values() if each.set in wanted for found in load(each.path)]
+    everything = [found for each in gallery().values() if each.set in wanted for found in load(each.path)]
     default = [found for found in everything if not found.counterexample]
     chosen = [found for name in names for found in _named(name)] or default
     return chosen + [found for found in everything if counterexamples and found.counterexample and found not in chosen]
@@ -350,68 +342,7 @@ def scenario_file(name: str) -> Path | None:
     stem = name.partition(":")[0]
     if stem.endswith(".py") or "/" in stem:
         return Path(stem)
-    return _builtin()[stem].path if stem in _builtin() else None
-
-
-def builtin_names() -> list[str]:
-    """Return the names of the built-in scenarios in their order: the default set, counterexamples, and of crashes."""
-    return list(_builtin())
-
-
-def counterexample_names() -> list[str]:
-    """Return the names of the built-in counterexamples in their order."""
-    return [name for name, each in _builtin().items() if each.set == COUNTEREXAMPLE]
-
-
-def operations_names() -> list[str]:
-    """Return the names of the built-in structures with operations in their order."""
-    return [name for name, each in _builtin().items() if each.set == OF_CALLS]
-
-
-def crash_names() -> list[str]:
-    """Return the names of the built-in scenarios about crashes in their order."""
-    return [name for name, each in _builtin().items() if each.set == OF_CRASHES]
-
-
-ORDER = re.compile(r"^    order = (\d+)$", re.MULTILINE)
-WHY = re.compile(r"^    why = ", re.MULTILINE)
-LAST = 1_000
-DEFAULT, COUNTEREXAMPLE, OF_CRASHES, OF_CALLS = range(4)
-FOLDERS = {"crash": OF_CRASHES, "operations": OF_CALLS}
-
-
-class _Builtin(NamedTuple):
-    """A file of the gallery: its set, its place in it, and its path."""
-
-    set: int
-    order: int
-    path: Path
-
-
-@cache
-def _builtin() -> dict[str, _Builtin]:
-    """Return the files of the built-in scenarios by their names, in their order.
-
-    The text of a file shows its set: a counterexample is not even loaded for the default set, since one imports
-    threading, whose handlers every fork would pay for. Those of crashes, and of operations, have folders of their own.
-    """
-    found = []
-    for path in [*_gallery().glob("*.py"), *(each for name in FOLDERS for each in _gallery().glob(f"{name}/*.py"))]:
-        text = path.read_text()
-        order = ORDER.search(text)
-        kind = FOLDERS.get(path.parent.name, COUNTEREXAMPLE if WHY.search(text) else DEFAULT)
-        found.append(_Builtin(kind, int(order[1]) if order else LAST, path))
-    return {each.path.stem: each for each in sorted(found)}
-
-
-@cache
-def _gallery() -> Path:
-    """Return the folder of the built-in scenarios: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    for folder in (package / "scenarios", package.parent / "scenarios"):
-        if (folder / "counter.py").exists():
-            return folder
-    raise CannotRunError("the built-in scenarios are missing from this installation; reinstall the lab")
+    return gallery()[stem].path if stem in gallery() else None
 
 
 def _named(name: str) -> list[Found]:

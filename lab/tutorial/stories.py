@@ -15,9 +15,9 @@ from lab.checking.language import parse
 from lab.checking.oracle import ModelStage
 from lab.exploring.case import Case
 from lab.exploring.run import explore
+from lab.gallery import counterexample_names
 from lab.records import Account, ExploredCase, ExploreOptions, Step, Story, StoryCall
 from lab.scenario import Found, find_scenarios
-from lab.scenario.find import counterexample_names
 
 ACTORS = {
     "A": "process A",

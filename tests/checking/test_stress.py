@@ -24,9 +24,10 @@ from lab.checking.stress.plan import NO_LOCK, OWN_FILES, PLAN, planned
 from lab.checking.stress.run import Answering, check_workers
 from lab.checking.stress.scenarios import Neighbours
 from lab.errors import UsageError
+from lab.gallery import builtin_names
 from lab.locking.registry import REFUSED, polled
 from lab.processes import Exit
-from lab.scenario import Outcome, builtin_names
+from lab.scenario import Outcome
 from tests.checking.mounts import FILESYSTEMS
 from tests.checking.stressing import stressed, stressed_under_a_liar
 from tests.helpers import PATIENCE_S, in_fresh_process, wait_until

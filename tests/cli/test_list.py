@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from lab.gallery import counterexample_names
 from lab.locking.registry import OWN, READY
 from lab.scenario import find_scenarios
-from lab.scenario.find import counterexample_names
 from tests.cli.commands import other_package
 from tests.helpers import ROOT, run_lab
 

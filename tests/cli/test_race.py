@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from lab.gallery import counterexample_names
 from lab.scenario import find_scenarios
-from lab.scenario.find import counterexample_names
 from tests.cli.commands import QUICK, SHORT, document, hand_over, lines, other_package, scenario_file, unfolded
 from tests.helpers import race, run_lab
 

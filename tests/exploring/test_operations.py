@@ -23,10 +23,11 @@ from lab.exploring.simplify import STEPS, world_of
 from lab.exploring.tally import Tally
 from lab.exploring.worker import shape_of
 from lab.exploring.world import World
+from lab.gallery import operations_names
 from lab.histories.automaton import freeze
 from lab.histories.call import Call, call_text
 from lab.records import ExploredCase
-from lab.scenario import Found, find_scenarios, operations_names
+from lab.scenario import Found, find_scenarios
 from lab.scenario.operations import filled, numbers_of, programs, with_program
 from tests.helpers import run_lab
 

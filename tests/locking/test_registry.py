@@ -11,6 +11,7 @@ import pytest
 from lab.checking.guarantees import LOCKS
 from lab.checking.language import REQUESTS
 from lab.errors import UsageError
+from lab.host import packages
 from lab.locking import abilities, find_lock, lock_names, registry
 from lab.locking.registry import READY
 
@@ -24,6 +25,7 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     """The entry points that are installed, for the test to add to."""
     points = list(metadata.entry_points(group=GROUP))
     monkeypatch.setattr(metadata, "entry_points", lambda group: [point for point in points if point.group == group])
+    monkeypatch.setattr(packages, "may_declare", lambda group: True)
     registry._others.cache_clear()
     yield points
     registry._others.cache_clear()

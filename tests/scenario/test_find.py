@@ -7,8 +7,10 @@ from textwrap import dedent
 
 import pytest
 
+from lab import gallery
 from lab.errors import CannotRunError, UsageError
-from lab.scenario import builtin_names, find, find_scenarios, operations_names
+from lab.gallery import builtin_names, counterexample_names, operations_names
+from lab.scenario import find_scenarios
 from tests.helpers import ROOT, in_fresh_process
 
 NOBODY = 65534
@@ -131,9 +133,17 @@ def test_a_file_that_may_not_be_read_is_told() -> None:
 
 
 def test_an_installation_without_scenarios_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find, "__file__", str(tmp_path / "a" / "b" / "find.py"))
+    monkeypatch.setattr(gallery, "__file__", str(tmp_path / "a" / "gallery.py"))
     with pytest.raises(CannotRunError, match="built-in scenarios are missing"):
-        find._gallery.__wrapped__()
+        gallery.folder.__wrapped__()
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_the_text_of_a_built_in_scenario_shows_what_loading_it_shows(name: str) -> None:
+    found = find_scenarios([name])
+    assert gallery.summaries(name) == {each.name: each.summary for each in found}
+    if gallery.gallery()[name].set in (gallery.DEFAULT, gallery.COUNTEREXAMPLE):
+        assert {each.counterexample for each in found} == {name in counterexample_names()}
 
 
 LOOPS = "while True: pass\n"

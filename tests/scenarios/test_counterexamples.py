@@ -13,9 +13,9 @@ import pytest
 
 from lab.exploring.case import Case
 from lab.exploring.run import cases_of, explore
+from lab.gallery import counterexample_names
 from lab.locking.registry import OWN
 from lab.scenario import Found, find_scenarios
-from lab.scenario.find import counterexample_names
 from tests.helpers import race
 from tests.report.explored_records import asked
 

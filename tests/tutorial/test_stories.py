@@ -7,10 +7,10 @@ import pytest
 from lab.checking.actors.pool import ActorPool
 from lab.checking.language import parse
 from lab.exploring.replay import reproduce
+from lab.gallery import counterexample_names
 from lab.memory import workspace
 from lab.records import ReplayOptions, Story
 from lab.scenario import find_scenarios
-from lab.scenario.find import counterexample_names
 from lab.tutorial.stories import BROKEN, FIXED, failure_of, lines_of, perform_program, stories, why_and_fix
 from tests.helpers import in_fresh_process
 
