@@ -144,17 +144,18 @@ class CallLog:
         record: Callable[[int, int, Callable[[], Any]], None] = stamps(slots, raised, keep).record
         return record
 
-    def calls(self) -> list[Call]:
-        """Return the calls that were begun; one whose worker died has no end."""
-        return [call for worker in range(self._workers) for call in self._calls_of(worker)]
+    def calls(self, first: int = 0, end: int | None = None) -> list[Call]:
+        """Return the calls that were begun in these rounds; one whose worker died has no end."""
+        rounds = range(first, self._rounds if end is None else end)
+        return [call for worker in range(self._workers) for call in self._calls_of(worker, rounds)]
 
     def _slots_of(self, worker: int) -> memoryview:
         words = self._rounds * SLOT
         return self._words[worker * words : (worker + 1) * words]
 
-    def _calls_of(self, worker: int) -> Iterator[Call]:
-        slots = self._slots_of(worker).tolist()
-        for round_number in range(self._rounds):
+    def _calls_of(self, worker: int, rounds: range) -> Iterator[Call]:
+        slots = self._slots_of(worker)
+        for round_number in rounds:
             began, ended, number, kind, value = slots[round_number * SLOT : (round_number + 1) * SLOT]
             if number:
                 call = call_at(self._kind, number - 1, worker, round_number * self._workers + worker)

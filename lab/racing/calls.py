@@ -1,7 +1,7 @@
-"""Judge the history of the calls of each trial of a race.
+"""Judge the histories of calls of each trial of a race.
 
 The order in which the lock was granted is tried first: where it explains all results, that takes one pass. Else the
-history is searched, within limits.
+history is searched, within limits. A trial may have several histories (`fresh_starts`).
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import zip_longest
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from lab.analysis.holds import Row
+from lab.histories.automaton import Specification
 from lab.histories.call import Call, call_text, value_text
-from lab.histories.judge import Budget, in_order, judge
+from lab.histories.judge import Budget, Judgement, in_order, judge
 from lab.records import Case as CaseRow
 from lab.records import RacedCalls
 from lab.scenario import Damage
@@ -25,8 +27,10 @@ from .call_log import RAISED
 if TYPE_CHECKING:
     from .worker import Job
 
+NOT_LINEARIZABLE = "not linearizable"
+
 JUDGE_S = 2.0
-"""The seconds in which the history of one trial must be judged."""
+"""The seconds in which the histories of one trial must be judged."""
 
 SHOWN = 8
 """The most calls that are told beside one that no order explains."""
@@ -34,28 +38,44 @@ SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class JudgedCalls:
-    """What became of the history of one trial: the figures, and the damage where no order explains it."""
+    """What became of the histories of one trial: the figures, and the damage where no order explains one."""
 
     figures: RacedCalls
     damage: list[Damage]
 
 
 def judged_calls(scenario: Any, job: Job, holds: Sequence[Row]) -> JudgedCalls:
-    """Judge the history of one trial; `holds` are those of its lock."""
+    """Judge the histories of one trial; `holds` are those of its lock."""
     if job.calls is None:
         raise AssertionError("only operations are called")
-    specification, calls = specification_of(type(scenario), job.memory), job.calls.calls()
+    specification, granted = specification_of(type(scenario), job.memory), grants(holds)
+    budget = Budget(until=monotonic() + JUDGE_S)
+    begun = job.fresh.histories() if job.fresh else [0]
+    figures: list[RacedCalls] = []
+    evidence: list[str] = []
+    broken = 0
+    for first, end in zip_longest(begun, begun[1:]):
+        calls = job.calls.calls(first, end)
+        made, found = _judged_history(calls, specification, granted, budget)
+        figures.append(made)
+        if found:
+            broken += 1
+            evidence = evidence or ([found.why] if found.why else list(_beside(found.stuck, calls)))
+    totals = summed(figures)
+    return JudgedCalls(totals, [Damage(NOT_LINEARIZABLE, broken, totals.calls, evidence)] * bool(broken))
+
+
+def _judged_history(
+    calls: Sequence[Call], specification: Specification, granted: Grants, budget: Budget
+) -> tuple[RacedCalls, Judgement | None]:
+    """Return how a history was judged, and the judgement of one that no order explains."""
     count, met = len(calls), overlapping(calls)
-    if in_order(calls, specification, by_grants(calls, holds)):
-        return JudgedCalls(RacedCalls(count, met, by_lock=1), [])
-    found = judge(calls, specification, Budget(until=monotonic() + JUDGE_S))
+    if in_order(calls, specification, by_grants(calls, granted)):
+        return RacedCalls(count, met, by_lock=1), None
+    found = judge(calls, specification, budget)
     if found.verdict == "unknown":
-        return JudgedCalls(RacedCalls(count, met, undecided=1), [])
-    figures = RacedCalls(count, met, by_search=1)
-    if found.verdict == "linearizable":
-        return JudgedCalls(figures, [])
-    evidence = [found.why] if found.why else list(_beside(found.stuck, calls))
-    return JudgedCalls(figures, [Damage("not linearizable", 1, count, evidence)])
+        return RacedCalls(count, met, undecided=1), None
+    return RacedCalls(count, met, by_search=1), found if found.verdict == "not linearizable" else None
 
 
 def _beside(stuck: Call | None, calls: Sequence[Call]) -> Iterator[str]:
@@ -76,12 +96,18 @@ def with_calls(row: CaseRow, judged: Sequence[RacedCalls]) -> CaseRow:
     """Return the row with the figures of all trials; where one was not decided, and nothing broke, nothing is known."""
     if not judged:
         return row
-    totals = RacedCalls(*(sum(getattr(each, one.name) for each in judged) for one in fields(RacedCalls)))
+    totals = summed(judged)
     row = replace(row, calls=totals)
     if not totals.undecided or row.verdict != "clean":
         return row
-    reason = f"{totals.undecided:,} of {len(judged):,} trials were not judged in {JUDGE_S:g} s each; lower --rounds"
+    histories = totals.by_lock + totals.by_search + totals.undecided
+    reason = f"{totals.undecided:,} of {histories:,} histories were not judged in {JUDGE_S:g} s a trial; lower --rounds"
     return replace(row, verdict="inconclusive", reason=reason)
+
+
+def summed(figures: Sequence[RacedCalls]) -> RacedCalls:
+    """Return the sums of these figures."""
+    return RacedCalls(*(sum(getattr(each, one.name) for each in figures) for one in fields(RacedCalls)))
 
 
 def overlapping(calls: Sequence[Call]) -> int:
@@ -98,13 +124,22 @@ def overlapping(calls: Sequence[Call]) -> int:
     return len(found)
 
 
-def by_grants(calls: Sequence[Call], holds: Sequence[Row]) -> list[int]:
-    """Return the calls in the order of their last grants; a call without one has its place at its end."""
-    granted: dict[int, list[int]] = {}
+Grants = dict[int, list[int]]
+"""The moments at which each worker was granted a lock, in their order."""
+
+
+def grants(holds: Sequence[Row]) -> Grants:
+    """Return the grants of these holds."""
+    granted: Grants = {}
     for hold in holds:
         granted.setdefault(hold[3], []).append(hold[0])
     for each in granted.values():
         each.sort()
+    return granted
+
+
+def by_grants(calls: Sequence[Call], granted: Grants) -> list[int]:
+    """Return the calls in the order of their last grants; a call without one has its place at its end."""
 
     def moment(number: int) -> int:
         call = calls[number]

@@ -32,6 +32,7 @@ from .calls import JudgedCalls, judged_calls
 from .fault_plan import plan_of
 from .faults import shut_out
 from .first_content import FirstContent, fixed_by_its_author
+from .fresh_starts import fresh_starts
 from .invariant import Checks, InvariantChecker
 from .mailbox import EVIDENCE_KEPT, Mailbox, Report, explain
 from .recorder import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
@@ -201,6 +202,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
         job = job_of(setting, number, content, paths, shared)
         if setting.program:
             return _raced_beside_programs(setting, job, number)
+        job = replace(job, fresh=fresh_starts(setting, job, len(folders)))
         with started(setting, job, number, range(setting.workers)) as race:
             found = race(None)
         return _judged(setting, job, number, found, result_of(found, sweep(found.holds)))

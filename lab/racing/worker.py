@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from .call_log import CallLog
     from .crash import Doom
+    from .fresh_starts import FreshStarts
     from .programs.launch import Program
     from .programs.recorded import Watcher
 
@@ -134,6 +135,7 @@ class Job:
     doom: Doom | None = None
     has_files: bool = False
     calls: CallLog | None = None
+    fresh: FreshStarts | None = None
 
     @property
     def path(self) -> str:
@@ -379,7 +381,8 @@ ASKED_FOR_MEMORY = 8
 def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
     """Return what each worker does before the barrier and after it; its errors end up in the mailbox."""
     scenario, plan = setting.scenario, job.plan
-    work = partial(plan.work, scenario.work, mailbox=mailbox) if plan else scenario.work
+    work = partial(job.fresh.work, scenario) if job.fresh else scenario.work
+    work = partial(plan.work, work, mailbox=mailbox) if plan else work
 
     def prepare(index: int) -> Callable[[], None]:
         detach_output() if setting.stresses else print_to_stderr()
@@ -403,10 +406,9 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
         ended_ns = monotonic_ns()
         if failed:
             mailbox.send(report_of(worker.index, failed, worker.reports.seen))
-        elif worker.reports.seen:
-            mailbox.send(Report(worker.index, worker.reports.seen))
-        if failed:
             raise SystemExit(1)
+        if worker.reports.seen:
+            mailbox.send(Report(worker.index, worker.reports.seen))
         header[FINISHED_NS] = ended_ns  # after the report: a finished worker reports nothing more
         if weigh and worker.index < ASKED_FOR_MEMORY:
             header[PRIVATE_BYTES] = private_bytes()
@@ -414,9 +416,7 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
     return prepare
 
 
-def _rounds(
-    work: Callable[[Any], None], worker: RaceWorker, header: memoryview, stop: memoryview | None = None
-) -> None:
+def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview, stop: memoryview | None) -> None:
     """Run the hot loop: nothing in it but the work and two stores.
 
     A round whose lock gave up is counted and not done; its number is the next round's, so that those done have no gap.

@@ -301,8 +301,8 @@ class BetweenHosts:
 class RacedCalls:
     """The calls of a structure with operations in a race, and how the histories of the trials were judged.
 
-    `overlapping` calls ran while one of another worker did. In `by_lock` trials the order in which the lock was granted
-    explains all results, `by_search` trials were searched for an order, `undecided` ones took too long.
+    `overlapping` calls ran while one of another worker did. A trial may have several histories: `by_lock` are explained
+    by the order of the grants, `by_search` were searched for an order, `undecided` took too long.
     """
 
     calls: int = 0

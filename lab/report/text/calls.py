@@ -54,4 +54,4 @@ def raced(run: Run) -> Iterator[str]:
         }
         told = ", ".join(text for text, holds in judged.items() if holds)
         met = f"{made.overlapping:,} of {plural(made.calls, 'call')} ran beside another"
-        yield f"{where(case)}: {met}; of the trials {told}."
+        yield f"{where(case)}: {met}; of the histories {told}."
