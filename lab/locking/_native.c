@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/file.h>
 #if __has_include(<sys/single_threaded.h>)
 #include <sys/single_threaded.h>
@@ -15,7 +16,7 @@ enum { __libc_single_threaded = 0 };
 
 enum { FLOCK = -1 }; /* in place of a command of fcntl(2) */
 
-static PyTypeObject *call_type;
+static PyTypeObject *call_type, *insisting_type;
 PyObject *lab_typed;
 static unsigned forks; /* between this process and the one that imported the module */
 
@@ -103,17 +104,15 @@ static const char *name_of(const Call *self)
     }
 }
 
-/* Make the call, again after each signal that was handled (PEP 475); a request says when it returned. */
-static int make_call(Call *self, uint64_t *returned_ns)
+/* Make the call, again after each signal that was handled (PEP 475); a request says when it returned. Return -1 where
+ * it failed, with an exception only where a signal's handler raised one: otherwise errno says why. */
+static int try_call(Call *self, uint64_t *returned_ns)
 {
     int due = is_due(self), result = 0;
     while (due && (result = attempt(self, returned_ns)) < 0 && errno == EINTR && !PyErr_CheckSignals())
         continue;
-    if (result < 0) {
-        if (!PyErr_Occurred())
-            PyErr_SetFromErrnoWithFilename(PyExc_OSError, name_of(self));
+    if (result < 0)
         return -1;
-    }
     if (!due)
         *returned_ns = lab_now_ns();
     if (self->whole && !self->unlocks) {
@@ -124,11 +123,73 @@ static int make_call(Call *self, uint64_t *returned_ns)
     return 0;
 }
 
+static int make_call(Call *self, uint64_t *returned_ns)
+{
+    int result = try_call(self, returned_ns);
+    if (result < 0 && !PyErr_Occurred())
+        PyErr_SetFromErrnoWithFilename(PyExc_OSError, name_of(self));
+    return result;
+}
+
+/* A request that is made again where it was refused: lab.racing.perturb.insisting. */
+typedef struct {
+    PyObject_HEAD
+    Call *call;
+    Py_buffer log;
+    unsigned turn; /* it yields after so many refusals */
+} Insisting;
+
+static PyObject *insisting_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(named))
+{
+    PyObject *call;
+    Insisting *self = (Insisting *)PyType_GenericAlloc(type, 0);
+    if (self && PyArg_ParseTuple(arguments, "O!w*I", call_type, &call, &self->log, &self->turn)) {
+        self->call = (Call *)Py_NewRef(call);
+        if (self->turn && self->log.len > DEADLOCKS * (Py_ssize_t)sizeof(uint64_t))
+            return (PyObject *)self;
+        PyErr_Format(PyExc_ValueError, "a log has more than %d words, and a turn a request", DEADLOCKS);
+    }
+    Py_XDECREF((PyObject *)self);
+    return NULL;
+}
+
+static void insisting_dealloc(PyObject *object)
+{
+    PyObject *type = (PyObject *)Py_TYPE(object);
+    PyBuffer_Release(&((Insisting *)object)->log);
+    Py_XDECREF((PyObject *)((Insisting *)object)->call);
+    PyObject_Free(object);
+    Py_DECREF(type);
+}
+
+static int insist(Insisting *self, uint64_t *returned_ns)
+{
+    uint64_t *log = self->log.buf;
+    unsigned refused = 0;
+    while (try_call(self->call, returned_ns) < 0) {
+        if (PyErr_Occurred())
+            return -1;
+        if (errno == EAGAIN || errno == EACCES)
+            log[REFUSED]++;
+        else if (errno == EDEADLK)
+            log[DEADLOCKS]++;
+        else
+            return PyErr_SetFromErrnoWithFilename(PyExc_OSError, name_of(self->call)), -1;
+        if (++refused % self->turn == 0)
+            sched_yield();
+        if (PyErr_CheckSignals())
+            return -1;
+    }
+    return 0;
+}
+
 /* Call the action, which locks or unlocks; 0, or -1 with its exception. */
 int lab_act(PyObject *action, uint64_t *returned_ns)
 {
     if (Py_IS_TYPE(action, call_type))
         return make_call((Call *)action, returned_ns);
+    if (Py_IS_TYPE(action, insisting_type))
+        return insist((Insisting *)action, returned_ns);
     PyObject *answer = PyObject_CallNoArgs(action);
     *returned_ns = lab_now_ns();
     Py_XDECREF(answer);
@@ -149,6 +210,16 @@ static PyType_Slot call_slots[] = {
     {0, NULL},
 };
 
+static PyType_Slot insisting_slots[] = {
+    {Py_tp_doc, "Insisting(call, log, turn): the call, made again until granted; yields after `turn` refusals, which are counted."},
+    {Py_tp_new, insisting_new},
+    {Py_tp_dealloc, insisting_dealloc},
+    {Py_tp_call, call_call},
+    {0, NULL},
+};
+
+static PyType_Spec insisting_spec = {"lab.locking._native.Insisting", sizeof(Insisting), 0, Py_TPFLAGS_DEFAULT,
+                                     insisting_slots};
 static PyType_Spec call_spec = {"lab.locking._native.Call", sizeof(Call), 0, Py_TPFLAGS_DEFAULT, call_slots};
 static void count_fork(void) { forks++; }
 
@@ -158,8 +229,10 @@ static int module_exec(PyObject *module)
     lab_typed = protocol ? PyObject_GetAttrString(protocol, "typed") : NULL;
     Py_XDECREF(protocol);
     call_type = lab_typed ? (PyTypeObject *)PyType_FromSpec(&call_spec) : NULL;
-    if (!call_type || PyModule_AddType(module, call_type) < 0 || PyModule_AddIntConstant(module, "FLOCK", FLOCK) < 0
-        || lab_add_recorder(module) < 0 || lab_add_calls(module) < 0)
+    insisting_type = call_type ? (PyTypeObject *)PyType_FromSpec(&insisting_spec) : NULL;
+    if (!insisting_type || PyModule_AddType(module, call_type) < 0 || PyModule_AddType(module, insisting_type) < 0
+        || PyModule_AddIntConstant(module, "FLOCK", FLOCK) < 0 || lab_add_recorder(module) < 0
+        || lab_add_calls(module) < 0)
         return -1;
     errno = pthread_atfork(NULL, NULL, count_fork);
     return errno ? PyErr_SetFromErrno(PyExc_OSError), -1 : 0;

@@ -8,6 +8,9 @@
 
 #define INTERNAL __attribute__((visibility("hidden")))
 
+/* The words of a log that count requests which are made again: lab/racing/recorder.py. */
+enum { REFUSED = 5, DEADLOCKS = 6 };
+
 INTERNAL extern PyObject *lab_typed; /* lab.locking.protocol.typed */
 INTERNAL uint64_t lab_now_ns(void);
 

@@ -11,6 +11,7 @@ under every descriptor that refers to it, so also in a helper that inherited one
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lab.host.procfs import ListedLock, command_of, descriptor_locks, processes
 
-from .kernel import OPERATIONS, RANGE_COMMANDS, Fcntl, Ofd, call_whole
+from .kernel import NATIVE, RANGE_COMMANDS, Fcntl, Ofd
 from .protocol import Abilities, Action, Lock, nested
 
 if TYPE_CHECKING:
@@ -103,11 +104,11 @@ class PolledFlock:
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
         """Return flock(2) with LOCK_NB, and the unlock."""
-        shared, exclusive, unlock = range(len(OPERATIONS))
-        return (
-            partial(call_whole, descriptor, exclusive if write else shared, wait=False),
-            partial(call_whole, descriptor, unlock, wait=False),
-        )
+        kind = fcntl.LOCK_NB | (fcntl.LOCK_EX if write else fcntl.LOCK_SH)
+        if NATIVE:
+            unlock = NATIVE.Call(descriptor, NATIVE.FLOCK, fcntl.LOCK_UN)
+            return NATIVE.Call(descriptor, NATIVE.FLOCK, kind, 0, 0, unlock), unlock
+        return partial(fcntl.flock, descriptor, kind), partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
 
 
 LEGIBLE = 60

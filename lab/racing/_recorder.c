@@ -15,7 +15,7 @@ static const struct {
     {"CURSOR", CURSOR},         {"UNRECORDED", UNRECORDED},   {"ROUNDS_DONE", ROUNDS_DONE},
     {"HEADER", HEADER},         {"REQUESTED_NS", REQUESTED_NS}, {"GRANTED_NS", GRANTED_NS},
     {"RELEASED_NS", RELEASED_NS}, {"SPAN", SPAN},             {"RECORD", RECORD},
-    {"BUCKETS", BUCKETS},
+    {"BUCKETS", BUCKETS},       {"REFUSED", REFUSED},         {"DEADLOCKS", DEADLOCKS},
 };
 
 /* lab.analysis.statistics.bucket */

@@ -15,10 +15,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from itertools import count
 from time import monotonic_ns, sleep
 from types import TracebackType
 
-from lab.locking import Action
+from lab.locking import NATIVE, Action
 from lab.memory.protocol import Held
 from lab.memory.struct_proxy import ByteAccess
 
@@ -72,6 +73,13 @@ COUNTED = {errno.EAGAIN: REFUSED, errno.EACCES: REFUSED, errno.EDEADLK: DEADLOCK
 """The errors that are counted, each with its counter; POSIX lets F_SETLK answer either of the first two."""
 
 
+REQUESTS_A_TURN = 8
+"""A request is refused so often before its worker yields: a switch to another worker costs as much as some requests.
+
+Each of them meets the holder and may be granted falsely. On a busy machine the worker that yields comes back late.
+"""
+
+
 def yielding(window_ns: int) -> Pause:
     """Return a pause in which others run: a sleep of so long, or a mere sched_yield(2) where that is 0."""
     if not window_ns:
@@ -85,17 +93,24 @@ def yielding(window_ns: int) -> Pause:
 
 
 def insisting(acquire: Action, log: Segment) -> Action:
-    """Return the request, made again until it is granted; refusals are counted, other errors are raised."""
+    """Return the request, made again until it is granted; refusals are counted, other errors are raised.
+
+    A call of `lab/locking/_native.c` is repeated there: most of a polled race is refusals.
+    """
+    if NATIVE and isinstance(acquire, NATIVE.Call):
+        insistent: Action = NATIVE.Insisting(acquire, log, REQUESTS_A_TURN)
+        return insistent
 
     def granted() -> None:
-        while True:
+        for number in count(1):
             try:
                 acquire()
             except OSError as error:
                 if error.errno not in COUNTED:
                     raise
                 log[COUNTED[error.errno]] += 1
-                os.sched_yield()
+                if number % REQUESTS_A_TURN == 0:
+                    os.sched_yield()
             else:
                 return
 

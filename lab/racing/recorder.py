@@ -45,7 +45,7 @@ SPARE_RECORDS = 256
 LAYOUT = {
     name: globals()[name]
     for name in ("CURSOR", "UNRECORDED", "ROUNDS_DONE", "HEADER", "REQUESTED_NS", "GRANTED_NS", "RELEASED_NS", "SPAN",
-                 "RECORD", "BUCKETS")
+                 "RECORD", "BUCKETS", "REFUSED", "DEADLOCKS")
 }  # fmt: skip
 """The words that `_recorder.c` must write to as Python reads them."""
 

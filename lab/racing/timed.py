@@ -36,6 +36,9 @@ LEAST_GROWTH = 2
 SHARE = 4
 """One trial takes one part in so many of the time, so that more than one fresh file is tried."""
 
+STARTS = 3
+"""A later trial takes so many times as long as its start, where two fit into the time: most of it is to be race."""
+
 KEPT = 500
 """The number of holds of each trial that are kept for the quantiles: all of them would fill the memory."""
 
@@ -67,9 +70,12 @@ def timed_trials(
         left_s = seconds - (now - begun)
         raced, contended, refused = raced + rounds, contended + result.exclusion.contended, refused + result.refused
         met = max(contended, refused)
-        if met >= enough or left_s < longest_s / SHARE:  # too short to meet a holder
+        raced_s = result.wall_ns / 1e9
+        start_s = max(0.0, now - before - raced_s)
+        next_s = min(left_s, max(longest_s, min(STARTS * start_s, 2 * longest_s)))
+        if met >= enough or left_s < longest_s / SHARE or next_s <= start_s:  # too short to meet a holder
             return
-        fits = rounds * min(GROWTH, min(left_s, longest_s) / (now - before))
+        fits = rounds * min(GROWTH, (next_s - start_s) / raced_s) if raced_s else rounds
         lacks = SPARE * raced * (enough - met) / met if met else inf
         rounds = max(1, int(min(setting.rounds, fits, lacks)))
         before, number = now, number + 1

@@ -1,18 +1,33 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, NamedTuple
 
 import pytest
 
-from lab.racing import untried
-from lab.racing.perturb import AfterWay, insisting, yielding
-from lab.racing.recorder import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log, Unlocked
+from lab.locking import NATIVE, Action
+from lab.locking.registry import polled
+from lab.racing import perturb, untried
+from lab.racing.perturb import REQUESTS_A_TURN, AfterWay, insisting, yielding
+from lab.racing.recorder import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log, Segment, Unlocked
 from lab.racing.trial import Pace
-from tests.helpers import in_fresh_process
+from tests.helpers import in_fresh_process, wait_until
 from tests.racing.racing import case_of, raced
+
+
+class Held(NamedTuple):
+    """A lock that another has: the log of the request for it, that request, the release of the holder and its own."""
+
+    log: Segment
+    request: Action
+    release: Action
+    give_back: Action
 
 
 class Answers:
@@ -48,14 +63,14 @@ def test_without_a_window_a_worker_gives_way_by_a_mere_yield() -> None:
 def test_the_pause_comes_before_the_request() -> None:
     order: list[str] = []
 
-    class Held(Unlocked):
+    class Ordered(Unlocked):
         def __enter__(self) -> None:
             order.append("request")
 
         def __exit__(self, *error: object) -> None:
             order.append("release")
 
-    with AfterWay(Held(), lambda: order.append("pause")):
+    with AfterWay(Ordered(), lambda: order.append("pause")):
         order.append("inside")
     assert order == ["pause", "request", "inside", "release"]
 
@@ -85,3 +100,68 @@ def test_a_trial_that_does_rounds_has_another_time_limit_and_one_that_does_none_
         going.append(pace.goes_on())
     assert (going, pace.limits) == ([True, False, True, True, False], 4)
     assert not Pace(log, most=1).goes_on()
+
+
+IN_C = pytest.mark.skipif(not NATIVE, reason="nothing is compiled here")
+REPEATED = [pytest.param(True, marks=IN_C, id="compiled"), pytest.param(False, id="python")]
+
+
+@pytest.fixture(params=REPEATED)
+def held(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    """A polled lock that another has, and the request for it, which is made again in C or in Python."""
+    if not request.param:
+        monkeypatch.setattr(perturb, "NATIVE", None)
+    path = tmp_path / "file"
+    path.touch()
+    with path.open("r+b") as one, path.open("r+b") as other:
+        acquire, release = polled("flock").actions(one.fileno(), 0, 0, write=True)
+        log = Log(1, 0).segment(0)
+        acquire()
+        again, give_back = polled("flock").actions(other.fileno(), 0, 0, write=True)
+        yield Held(log, insisting(again, log), release, give_back)
+
+
+def after_refusals(log: Segment, act: Callable[[], object]) -> Thread:
+    """Let a thread act once the request was refused some times."""
+
+    def watch() -> None:
+        wait_until(lambda: log[REFUSED] > 2 * REQUESTS_A_TURN, "the request is refused again and again")
+        act()
+
+    thread = Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_a_request_that_is_refused_is_made_until_the_holder_releases(held: Held) -> None:
+    releasing = after_refusals(held.log, held.release)
+    held.request()
+    releasing.join()
+    assert (held.log[REFUSED] > 2 * REQUESTS_A_TURN, held.log[DEADLOCKS]) == (True, 0)
+    held.give_back()
+
+
+def test_a_signal_whose_handler_raises_ends_the_requests(held: Held) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        sending = after_refusals(held.log, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        with pytest.raises(KeyboardInterrupt):
+            held.request()
+        sending.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@IN_C
+def test_a_compiled_request_raises_other_errors_and_takes_no_log_that_is_too_short() -> None:
+    assert NATIVE
+    call, log = NATIVE.Call(-1, NATIVE.FLOCK, fcntl.LOCK_EX), Log(1, 0).segment(0)
+    with pytest.raises(OSError, match="Bad file descriptor: 'flock'"):
+        insisting(call, log)()
+    assert not any(log[:HEADER])
+    for words, turn in ((DEADLOCKS, 1), (HEADER, 0)):
+        with pytest.raises(ValueError, match="a log has more than"):
+            NATIVE.Insisting(call, log[:words], turn)

@@ -60,7 +60,7 @@ REPLACED, LISTED, APPENDS, SIZES, MIXED, WHOLE = 99, 100, 101, 102, 103, 104
 
 PLAN = (
     *(
-        Entry(guarantee, "append_log", lock, "anonymous", (NEVER_TWO, HOLDS), polled, 4 if polled else 3)
+        Entry(guarantee, "append_log", lock, "anonymous", (NEVER_TWO, HOLDS), polled, 5 if polled else 3)
         for polled in (True, False)
         for guarantee, lock in EXCLUSION.items()
     ),
