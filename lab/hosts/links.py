@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .mpi import Ranks
 
 SILENCE = "no answer in"
+RUNS, BUSY_TIMES = "R", 10
+"""The state of a keeper that runs or waits for a processor (proc_pid_stat(5)): it gets so many times the limit."""
+
 TICKETS = count(1)
 """The one counter from which the workers of all hosts draw."""
 
@@ -138,12 +141,21 @@ class Link:
             raise HostError(f"{self.name}: the connection is gone") from None
 
     def _next(self, kind: str, timeout_s: float) -> tuple[int, tuple[Any, ...]]:
-        """Return the next message of this kind, with its stamp. Raises HostError where none comes in time."""
-        try:
-            stamp, (_, *rest) = self._take(kind, timeout_s)
-        except queue.Empty:
-            raise HostError(self._silence(timeout_s, kind)) from None
-        return stamp, tuple(rest)
+        """Return the next message of this kind, with its stamp. Raises HostError where none comes in time.
+
+        A keeper that runs, or waits for a processor, waits for no filesystem: it gets some more of the same time.
+        """
+        busy = 0
+        while True:
+            try:
+                stamp, (_, *rest) = self._take(kind, timeout_s)
+            except queue.Empty:
+                why, is_busy = self._silence(timeout_s, kind)
+                busy += is_busy
+                if not is_busy or busy == BUSY_TIMES:
+                    raise HostError(why) from None
+            else:
+                return stamp, tuple(rest)
 
     def _take(self, kind: str, timeout_s: float) -> tuple[int, tuple[Any, ...]]:
         """Return the next message of this kind, and keep the others for later.
@@ -167,22 +179,24 @@ class Link:
 
     def silence(self, timeout_s: float) -> str:
         """Say who has been silent for so long, the host or only its keeper, and where that one sleeps."""
-        return self._silence(timeout_s, "answer").removeprefix(f"{self.name}: ")
+        return self._silence(timeout_s, "answer")[0].removeprefix(f"{self.name}: ")
 
-    def _silence(self, timeout_s: float, kind: str) -> str:
-        """Do as `silence` does, with the name of the host; of a ping there is less to say."""
+    def _silence(self, timeout_s: float, kind: str) -> tuple[str, bool]:
+        """Do as `silence` does, with the name of the host, and say whether the keeper runs; of a ping less is known."""
         silent = f"{self.name}: {SILENCE} {timeout_s:g} s"
         if kind == "answer":
             try:
                 self._send("look")
                 _, (letter, place) = self._next("state", timeout_s)
             except HostError:
-                return f"{silent}, nor does its agent answer"
+                return f"{silent}, nor does its agent answer", False
             asleep = f" in {place}" if place not in ("", "0") else ""
             if letter == STOPPED:
-                return f"{silent}: a signal has stopped its keeper (SIGSTOP)"
-            return f"{silent}: the filesystem does not answer its keeper (state {letter}{asleep})"
-        return silent
+                return f"{silent}: a signal has stopped its keeper (SIGSTOP)", False
+            if letter == RUNS:
+                return f"{silent}: its keeper runs, or waits for a processor (state {letter})", True
+            return f"{silent}: the filesystem does not answer its keeper (state {letter}{asleep})", False
+        return silent, False
 
 
 def _ended(code: int, errors: str) -> str:

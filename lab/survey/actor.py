@@ -293,8 +293,8 @@ class Process(Actor):
     def execs(self, *, keep: bool) -> None:
         """Put another program in its place (execve(2)); from now on it can only die."""
         self._begin("exec", keep)
-        commands = Path(f"/proc/{self.pid}/cmdline")
-        while AFTER_EXEC.encode() not in commands.read_bytes():
+        name = Path(f"/proc/{self.pid}/comm")
+        while name.read_text().strip() != AFTER_EXEC:
             self._stage.left_s()
             time.sleep(LOOK_AGAIN_S)
         self._stage.record_call(self.name, f"execve, its descriptors {'left open' if keep else 'closed by it'}", OK)

@@ -37,8 +37,12 @@ SAMPLE_NS = 4_000_000
 Answer = tuple[object, int]
 """The result of an operation, and when it was done, in ns of CLOCK_MONOTONIC."""
 
-AFTER_EXEC = "import time; time.sleep(3600)"
-"""The program that execve(2) puts in an actor's place: it stays alive and keeps the descriptors that it was left."""
+AFTER_EXEC = "lab-after-exec"
+"""The name (proc_pid_comm(5)) of the program that execve(2) puts in an actor's place.
+
+It stays alive and keeps the descriptors that it was left. It names itself, because the kernel lets go of a lock of a
+descriptor that execve closed only on the way back to the program, when its command line is already the new one.
+"""
 
 
 class LockRequest(NamedTuple):
@@ -163,7 +167,8 @@ class Operations:
         for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - numbers, no paths
             with suppress(OSError):
                 os.set_inheritable(number, keep or number <= sys.__stderr__.fileno())  # type: ignore[union-attr]
-        os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", AFTER_EXEC])  # noqa: S606 - no shell is wanted
+        program = f"open('/proc/self/comm', 'w').write('{AFTER_EXEC}'); import time; time.sleep(3600)"
+        os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", program])  # noqa: S606 - no shell is wanted
 
     def _pair(self, values: Sequence[Any]) -> tuple[Action, Action]:
         request = LockRequest(*values)

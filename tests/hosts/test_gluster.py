@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import run_lab
+from tests.helpers import PATIENCE_S, run_lab
 from tests.hosts.gluster import GIVES_UP_SOON, LOCKS_AT_ONCE, NO_TRANSLATORS, gluster
 from tests.hosts.rig import AHEAD_S
 
@@ -20,7 +20,18 @@ def test_a_volume_that_keeps_what_it_read_is_safe_for_a_file_reopened_in_the_loc
     """A host that is cut off loses its locks, and writes on once it is back."""
     options = {**LOCKS_AT_ONCE, **NO_TRANSLATORS, **GIVES_UP_SOON}
     with gluster(tmp_path, "replica 2", options, ["--fopen-keep-cache=no"]) as rig:
-        ended = run_lab("check", rig.shared, *ONLY, *rig.options, *rig.cutting, "--no-save", "--json", "-", env=rig.env)
+        ended = run_lab(
+            "check",
+            rig.shared,
+            *ONLY,
+            *rig.options,
+            *rig.cutting,
+            "--no-save",
+            "--json",
+            "-",
+            env=rig.env,
+            timeout=3 * PATIENCE_S,
+        )
     check = json.loads(ended.stdout)
     verdicts = {each["name"]: each["verdict"] for each in check["guarantees"]}
     assert (ended.returncode, verdicts) == (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,44 @@ def _words(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+class Keeper:
+    """The far end of a link: its agent says of a silent keeper in which states it is, one after the other."""
+
+    def __init__(self, *states: str) -> None:
+        self.states = list(states)
+
+    def listen(self, hear: Callable[[tuple[Any, ...]], None]) -> None:
+        self.hear = hear
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        assert message == ("look",)
+        if self.states:
+            self.hear(("state", self.states.pop(0), ""))
+        else:
+            self.hear(("state", "R", ""))
+            self.hear(("answer", '{"done": true}'))
+
+
+@pytest.mark.parametrize(
+    ("states", "says"),
+    [
+        ([], ""),
+        (["R", "R", "R"], ""),
+        (["D"], "the filesystem does not answer its keeper (state D)"),
+        (["R", "S"], "the filesystem does not answer its keeper (state S)"),
+        (["T"], "a signal has stopped its keeper (SIGSTOP)"),
+        (["R"] * 20, "its keeper runs, or waits for a processor (state R)"),
+    ],
+)
+def test_a_keeper_that_finds_no_processor_is_waited_for_longer(states: list[str], says: str) -> None:
+    link = Link("a", Keeper(*states))
+    if says:
+        with pytest.raises(HostError, match=re.escape(says)):
+            link.answer(0.01)
+    else:
+        assert link.answer(0.01) == {"done": True}
 
 
 def test_each_host_that_fails_is_named_with_what_to_do_and_the_others_go_on(tmp_path: Path) -> None:
