@@ -19,7 +19,6 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from operator import le
 from typing import NamedTuple
@@ -87,8 +86,7 @@ class Overlap(NamedTuple):
     proof: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusion:
+class Exclusion(NamedTuple):
     """The result of the sweep: pairs that overlapped, how many more were not kept, and how many requests met a hold."""
 
     overlaps: list[Overlap]
@@ -239,8 +237,7 @@ trial and longer than 0.1 s. Fewer grants, or a shorter time, are what a schedul
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Overtaking:
+class Overtaking(NamedTuple):
     """The unfairness to the requests of one trial: the `most` later requests that were granted before one.
 
     `starved` is how many starved; the longest waits are in ns, None where no such lock was requested.

@@ -1,4 +1,8 @@
-"""List scenarios, locks, backings and the recorder in use, and which of them work here."""
+"""List scenarios, locks, backings and the recorder in use, and which of them work here.
+
+The lab's own locks are tried; of a ready one of a library it is only seen whether that is installed, since importing
+all the libraries takes most of the time of the list. --wide and --json try these too.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,9 @@ class Entry(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `list`."""
     parser.add_argument(
-        "--wide", action="store_true", help="also what each lock claims of itself; `lab locks` measures it"
+        "--wide",
+        action="store_true",
+        help="also what each lock claims of itself (`lab locks` measures it), and try the ready ones too",
     )
     add_shared(parser, "dir", "json")
 
@@ -38,7 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.memory.workspace import check_parent
 
     check_parent(arguments.dir)
-    entries = [*_scenarios(), *_installed(), *_locks(arguments.dir), *_backings(arguments.dir), _recorder()]
+    entries = [
+        *_scenarios(),
+        *_installed(),
+        *_locks(arguments.dir, everything=arguments.wide or bool(arguments.json)),
+        *_backings(arguments.dir),
+        _recorder(),
+    ]
     if arguments.json:
         import json
 
@@ -103,11 +115,15 @@ def _installed() -> Iterator[Entry]:
             yield from (Entry(group, each.name, each.summary, "") for each in found)
 
 
-def _locks(directory: Path) -> Iterator[Entry]:
+def _locks(directory: Path, *, everything: bool) -> Iterator[Entry]:
     from lab.locking import abilities, find_lock, lock_names, probe_lock
+    from lab.locking.registry import READY
 
+    group = f"locks (tried on {directory})"
+    left = {} if everything else READY
     for name in lock_names():
-        group = f"locks (tried on {directory})"
+        if name in left:
+            continue
         try:
             lock = find_lock(name)
         except LabError as error:
@@ -115,6 +131,9 @@ def _locks(directory: Path) -> Iterator[Entry]:
         else:
             claims = str(abilities(lock) or "") if lock.excludes else ""
             yield Entry(group, name, lock.summary, _trouble(partial(probe_lock, lock, directory)), claims)
+    for name, ready in left.items():
+        missing = _trouble(partial(ready.check_installed, name))
+        yield Entry("locks that are ready (not tried; --wide tries them)", name, ready.summary, missing)
 
 
 def _backings(directory: Path) -> Iterator[Entry]:

@@ -272,7 +272,7 @@ def packed(found: Gathered, tickets: Sequence[tuple[int, int]]) -> Answer:
         "exits": [asdict(each) for each in found.exits],
         "reports": [asdict(each) for each in found.reports],
         "failures": [asdict(each) for each in found.failures],
-        "orphans": [asdict(each) for each in found.orphans],
+        "orphans": [each._asdict() for each in found.orphans],
         "checks": asdict(found.checks),
         "holds": b64encode(zlib.compress(words.tobytes(), 1)).decode(),
     }

@@ -10,8 +10,7 @@ import errno
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from lab.analysis.holds import Nested
 from lab.errors import CannotRunError, ExitCode, LabError, UsageError, error_line
@@ -40,8 +39,7 @@ def typed(error: BaseException) -> BaseException:
     return Deadlock(*error.args) if deadlock else error
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(NamedTuple):
     """The claims of a lock's documentation: `lab locks` measures them.
 
     `ranges`: parts of a file are locked apart. `readers`: several readers are granted the lock together. `threads`: two

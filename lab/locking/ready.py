@@ -22,6 +22,7 @@ from typing import Any
 from lab.errors import CannotRunError, UsageError
 from lab.locking.adapters import Adapted
 from lab.locking.protocol import Abilities, Action, Lock
+from lab.locking.registry import READY, needs_package
 from lab.processes import stops_held
 
 
@@ -31,9 +32,7 @@ def package(lock: str, name: str) -> ModuleType:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name:
-            raise CannotRunError(
-                f"lock {lock}: needs the Python package {name}; pip install 'lock-race-lab[locks]'"
-            ) from error
+            raise needs_package(lock, name) from error
         raise _broken(lock, name, error) from error
     except Exception as error:
         raise _broken(lock, name, error) from error
@@ -64,7 +63,7 @@ def filelock() -> Lock:
     return Adapted(
         partial(attribute("filelock", "filelock", "FileLock"), poll_interval=POLL_S),
         "filelock",
-        "filelock.FileLock: flock(2), asked for every 1 ms",
+        READY["filelock"].summary,
         abilities=Abilities(ranges=False, readers=False, threads=True, fork=True, survives_kill=True),
     )
 
@@ -74,7 +73,7 @@ def filelock_soft() -> Lock:
     return Adapted(
         partial(attribute("filelock-soft", "filelock", "SoftFileLock"), poll_interval=POLL_S),
         "filelock-soft",
-        "filelock.SoftFileLock: the file exists, looked for every 1 ms",
+        READY["filelock-soft"].summary,
         abilities=Abilities(ranges=False, readers=False, threads=True, fork=True, survives_kill=True),
     )
 
@@ -84,7 +83,7 @@ def filelock_rw() -> Lock:
     return Adapted(
         partial(attribute("filelock-rw", "filelock", "ReadWriteLock"), is_singleton=False),
         "filelock-rw",
-        "filelock.ReadWriteLock: the locks of an SQLite file, asked for as SQLite does",
+        READY["filelock-rw"].summary,
         read="read_lock",
         write="write_lock",
         abilities=Abilities(ranges=False, readers=True, threads=True, fork=True, survives_kill=True),
@@ -97,7 +96,7 @@ def portalocker() -> Lock:
     return Adapted(
         partial(attribute("portalocker", "portalocker", "Lock"), flags=flags),
         "portalocker",
-        "portalocker.Lock: flock(2), waiting in the kernel",
+        READY["portalocker"].summary,
         abilities=Abilities(ranges=False, readers=False, threads=True, fork=False, survives_kill=True),
     )
 
@@ -108,7 +107,7 @@ def portalocker_rlock() -> Lock:
     return Adapted(
         partial(attribute("portalocker-rlock", "portalocker", "RLock"), flags=flags),
         "portalocker-rlock",
-        "portalocker.RLock: flock(2), waiting in the kernel; an object may take it again",
+        READY["portalocker-rlock"].summary,
         abilities=Abilities(ranges=False, readers=False, threads=True, fork=False, survives_kill=True),
     )
 
@@ -135,7 +134,7 @@ def fasteners() -> Lock:
     return Adapted(
         lambda path: _Fastener(make(path)),
         "fasteners",
-        "fasteners.InterProcessLock: a POSIX record lock, asked for every 1 ms",
+        READY["fasteners"].summary,
         abilities=Abilities(ranges=False, readers=False, threads=False, fork=True, survives_kill=True),
     )
 
@@ -146,7 +145,7 @@ def fasteners_rw() -> Lock:
     return Adapted(
         lambda path: _RwFastener(make(path)),
         "fasteners-rw",
-        "fasteners.InterProcessReaderWriterLock: a POSIX record lock, asked for every 1 ms",
+        READY["fasteners-rw"].summary,
         read="read_lock",
         write="write_lock",
         abilities=Abilities(ranges=False, readers=True, threads=False, fork=True, survives_kill=True),
@@ -188,7 +187,7 @@ def lockfile() -> Lock:
     return Adapted(
         LockFile,
         "lockfile",
-        "a file made with O_CREAT | O_EXCL, looked for every 0.2 ms; stays when its maker is killed",
+        READY["lockfile"].summary,
         abilities=Abilities(ranges=False, readers=False, threads=True, fork=True, survives_kill=False),
     )
 
@@ -253,7 +252,7 @@ def multiprocessing() -> Lock:
 
     return Semaphore(
         "multiprocessing",
-        "multiprocessing.Lock: a POSIX semaphore, inherited",
+        READY["multiprocessing"].summary,
         KEPT,
         lambda: _made(make, lambda lock: None),
     )
@@ -270,7 +269,7 @@ def posix() -> Lock:
 
     return Semaphore(
         "posix-semaphore",
-        "a POSIX semaphore (sem_open), nameless at once, inherited",
+        READY["posix-semaphore"].summary,
         KEPT,
         lambda: _made(make, lambda semaphore: semaphore.close()),
     )
@@ -290,7 +289,7 @@ def system_v() -> Lock:
 
     return Semaphore(
         "sysv-semaphore",
-        "a System V semaphore (semop, SEM_UNDO), inherited",
+        READY["sysv-semaphore"].summary,
         UNDONE,
         lambda: _made(make, lambda semaphore: semaphore.remove()),
     )

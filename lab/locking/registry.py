@@ -12,11 +12,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from lab.errors import CannotRunError, LabError, UsageError, error_line, unknown
 from lab.host.packages import LOCKS, declared_in
@@ -28,23 +28,58 @@ from .control import PolledFcntl, PolledFlock, PolledOfd, Unlocked
 from .kernel import Fcntl, Flock, Ofd
 from .protocol import Action, Lock, LockFailed, completed, kind_of, prepared
 
-READY = {
-    "filelock": "lab.locking.ready:filelock",
-    "filelock-soft": "lab.locking.ready:filelock_soft",
-    "filelock-rw": "lab.locking.ready:filelock_rw",
-    "portalocker": "lab.locking.ready:portalocker",
-    "portalocker-rlock": "lab.locking.ready:portalocker_rlock",
-    "fasteners": "lab.locking.ready:fasteners",
-    "fasteners-rw": "lab.locking.ready:fasteners_rw",
-    "multiprocessing": "lab.locking.ready:multiprocessing",
-    "lockfile": "lab.locking.ready:lockfile",
-    "sysv-semaphore": "lab.locking.ready:system_v",
-    "posix-semaphore": "lab.locking.ready:posix",
-}
-"""The ready locks of libraries and of the standard library, each with the place where it is made, as module:function.
 
-What they need is imported only when one is chosen.
-"""
+class Ready(NamedTuple):
+    """A ready lock: the function of `lab.locking.ready` that makes it, the package that it needs, and its summary.
+
+    The package is empty where it needs none.
+    """
+
+    function: str
+    package: str
+    summary: str
+
+    def check_installed(self, name: str) -> None:
+        """Raise CannotRunError where its package is missing; it is searched for, and not imported."""
+        if self.package and find_spec(self.package) is None:
+            raise needs_package(name, self.package)
+
+
+READY = {
+    "filelock": Ready("filelock", "filelock", "filelock.FileLock: flock(2), asked for every 1 ms"),
+    "filelock-soft": Ready(
+        "filelock_soft", "filelock", "filelock.SoftFileLock: the file exists, looked for every 1 ms"
+    ),
+    "filelock-rw": Ready(
+        "filelock_rw", "filelock", "filelock.ReadWriteLock: the locks of an SQLite file, asked for as SQLite does"
+    ),
+    "portalocker": Ready("portalocker", "portalocker", "portalocker.Lock: flock(2), waiting in the kernel"),
+    "portalocker-rlock": Ready(
+        "portalocker_rlock",
+        "portalocker",
+        "portalocker.RLock: flock(2), waiting in the kernel; an object may take it again",
+    ),
+    "fasteners": Ready(
+        "fasteners", "fasteners", "fasteners.InterProcessLock: a POSIX record lock, asked for every 1 ms"
+    ),
+    "fasteners-rw": Ready(
+        "fasteners_rw", "fasteners", "fasteners.InterProcessReaderWriterLock: a POSIX record lock, asked for every 1 ms"
+    ),
+    "multiprocessing": Ready(
+        "multiprocessing", "multiprocessing", "multiprocessing.Lock: a POSIX semaphore, inherited"
+    ),
+    "lockfile": Ready(
+        "lockfile", "", "a file made with O_CREAT | O_EXCL, looked for every 0.2 ms; stays when its maker is killed"
+    ),
+    "sysv-semaphore": Ready("system_v", "sysv_ipc", "a System V semaphore (semop, SEM_UNDO), inherited"),
+    "posix-semaphore": Ready("posix", "posix_ipc", "a POSIX semaphore (sem_open), nameless at once, inherited"),
+}
+"""The ready locks of libraries and of the standard library; what they need is imported only when one is chosen."""
+
+
+def needs_package(name: str, package: str) -> CannotRunError:
+    """Return the error of a ready lock whose package is missing."""
+    return CannotRunError(f"lock {name}: needs the Python package {package}; pip install 'lock-race-lab[locks]'")
 
 
 def load(name: str, place: str) -> Lock:
@@ -113,8 +148,7 @@ def _missing(name: str, module: str, error: ModuleNotFoundError) -> UsageError:
     return UsageError(f"lock {name}: {module} needs a module that is missing ({error}); install it")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One of the lab's own locks and what can be done with it; its class says what its calls do (`Abilities`).
 
     `family` is the guarantee under which `check` judges that it excludes, empty where `check` does not test it; `title`
@@ -187,8 +221,7 @@ def find_lock(name: str) -> Lock:
     if name in OWN:
         return OWN[name].kind()
     if name in READY:
-        module, _, attribute = READY[name].partition(":")
-        return cast("Lock", getattr(import_module(module), attribute)())
+        return cast("Lock", getattr(import_module("lab.locking.ready"), READY[name].function)())
     if ":" in name:
         return load(name, name)
     if name in _others():

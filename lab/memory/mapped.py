@@ -20,7 +20,6 @@ import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -76,15 +75,20 @@ class Mapping(NamedTuple):
         os.close(self.descriptor)
 
 
-@dataclass(frozen=True, slots=True)
 class FileBacking(Backing):
     """A backing that shares the bytes of a file; `flags` are those of mmap(2).
 
     `beside` are the suffixes of the empty files that it needs beside the file, to be made and removed with it.
     """
 
-    flags: int
-    beside: tuple[str, ...] = ()
+    __slots__ = ("beside", "flags")
+
+    def __init__(
+        self, name: str, summary: str, flags: int, beside: tuple[str, ...] = (), *, shares: bool = True
+    ) -> None:
+        super().__init__(name, summary, shares=shares)
+        self.flags = flags
+        self.beside = beside
 
     @contextmanager
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:

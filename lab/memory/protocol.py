@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,7 +64,6 @@ class Shared(Protocol):
         """Return the bytes that are left after the others ended. Raises CannotRunError."""
 
 
-@dataclass(frozen=True, slots=True)
 class Backing(ABC):
     """A way to share the bytes of a trial.
 
@@ -73,10 +71,13 @@ class Backing(ABC):
     they are not, the file is empty, and only locked.
     """
 
-    name: str
-    summary: str
-    of_file: bool = field(default=True, kw_only=True)
-    shares: bool = field(default=True, kw_only=True)
+    __slots__ = ("name", "of_file", "shares", "summary")
+
+    def __init__(self, name: str, summary: str, *, of_file: bool = True, shares: bool = True) -> None:
+        self.name = name
+        self.summary = summary
+        self.of_file = of_file
+        self.shares = shares
 
     @abstractmethod
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> AbstractContextManager[Shared]:

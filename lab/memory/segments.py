@@ -27,7 +27,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -131,9 +130,10 @@ class Segment:
             return bytearray(view[: self._size])
 
 
-@dataclass(frozen=True, slots=True)
 class SegmentBacking(Backing):
     """A backing of memory."""
+
+    __slots__ = ()
 
     @abstractmethod
     def memory(self, size: int, *, sparse: bool) -> AbstractContextManager[Memory]:

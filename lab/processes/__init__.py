@@ -5,6 +5,8 @@ The process that forks has one thread; a child never returns into its caller; no
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .activity import TOUCH_S, Activity, Deed, doing, note, note_hang
 from .child import (
     Child,
@@ -19,8 +21,10 @@ from .child import (
     stops_noted,
 )
 from .descendants import Descendants, Orphan
-from .external import GroupReaper, Outputs, become
-from .pool import Exit, WorkerPool, cpus_for
+
+if TYPE_CHECKING:
+    from .external import GroupReaper, Outputs, become
+    from .pool import Exit, WorkerPool, cpus_for
 
 __all__ = [
     "TOUCH_S",
@@ -48,3 +52,18 @@ __all__ = [
     "stops_interrupt",
     "stops_noted",
 ]
+
+_PLACES = {
+    **dict.fromkeys(("GroupReaper", "Outputs", "become"), ".external"),
+    **dict.fromkeys(("Exit", "WorkerPool", "cpus_for"), ".pool"),
+}
+"""The modules that are imported only when one of their names is asked for: most commands fork no worker."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_PLACES[name], __name__), name)
+    return value

@@ -12,9 +12,8 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from mmap import mmap
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 DEADLINE = struct.Struct("d")
 HEADER = struct.Struct("dqH")
@@ -35,8 +34,7 @@ text.
 NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
+class Deed(NamedTuple):
     """The present activity of a process, since when (time.monotonic), and for how many seconds it may last."""
 
     what: str

@@ -14,7 +14,6 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -151,12 +150,14 @@ def private_bytes() -> int:
         return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(b"Private_"))
 
 
-@dataclass(slots=True)
 class Child:
     """A child that a worker forked for itself; `ended` once it was waited for."""
 
-    pid: int
-    ended: bool = False
+    __slots__ = ("ended", "pid")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ended = False
 
     def wait(self) -> int:
         """Reap it; return its exit code, or minus the signal that ended it (waitpid(2))."""

@@ -13,9 +13,9 @@ import signal
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from lab.host.procfs import ENDED, processes, sleeps_in
 
@@ -33,8 +33,7 @@ FORK = "a fork of a worker"
 GONE = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
+class Orphan(NamedTuple):
     """A process that outlived the child of this process which had started it, and was killed.
 
     `command` is its command line, or `FORK` where it runs no program of its own. One that does not end on SIGKILL has

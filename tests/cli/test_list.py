@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from lab.errors import CannotRunError
 from lab.gallery import counterexample_names
+from lab.locking import registry
 from lab.locking.registry import OWN, READY
 from lab.scenario import find_scenarios
 from tests.cli.commands import other_package
@@ -33,11 +35,22 @@ def of_group(listed: list[dict[str, Any]], group: str) -> list[str]:
 def test_a_lock_whose_package_is_missing_or_broken_is_listed_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "filelock.py").write_text("raise ModuleNotFoundError('No module named filelock', name='filelock')")
     (tmp_path / "portalocker.py").write_text("raise RuntimeError('built for another machine')")
-    listed = entries(env={"PYTHONPATH": str(tmp_path)})
+    env = {"PYTHONPATH": str(tmp_path)}
+    listed = entries(env=env)
     trouble = {entry["name"]: entry["trouble"] for entry in listed if entry["trouble"]}
     assert list(trouble) == ["filelock", "filelock-soft", "filelock-rw", "portalocker", "portalocker-rlock"]
     assert trouble["filelock"].endswith("needs the Python package filelock; pip install 'lock-race-lab[locks]'")
     assert "(RuntimeError: built for another machine); reinstall it" in trouble["portalocker"]
+    tried, seen = (" ".join(run_lab("list", *wide, env=env).stdout.split()) for wide in (["--wide"], []))
+    assert ("built for another machine" in tried, "built for another machine" in seen) == (True, False)
+
+
+def test_a_ready_lock_whose_package_is_missing_says_so_though_it_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "filelock" else object())
+    with pytest.raises(CannotRunError, match="lock filelock-rw: needs the Python package filelock; pip install"):
+        READY["filelock-rw"].check_installed("filelock-rw")
+    for name in ("fasteners", "lockfile"):
+        READY[name].check_installed(name)
 
 
 def test_all_scenarios_locks_and_backings_are_listed_each_in_a_line_and_trying_leaves_nothing(
@@ -59,7 +72,7 @@ def test_all_scenarios_locks_and_backings_are_listed_each_in_a_line_and_trying_l
     assert fasteners.endswith("(keeps a forked child out, freed by a kill)")
     printed = run_lab("list").stdout.splitlines()
     headings = [line.split()[0] for line in printed if line and not line.startswith(" ")]
-    assert headings == ["scenarios", "counterexamples", "scenarios", "scenarios", "locks", "backings", "recorder"]
+    assert headings == ["scenarios", "counterexamples", *["scenarios"] * 2, *["locks"] * 2, "backings", "recorder"]
     named = [line.split()[0] for line in printed if line.startswith("  ") and line[2] != " "]
     assert named == [entry["name"] for entry in listed]
     assert max(map(len, printed)) <= 80

@@ -164,7 +164,7 @@ def test_damage_without_an_overlap_is_told_from_damage_without_a_lock(lock: str,
 
 
 OVERLAP = with_holds(hold(1, 10, 30, 0), hold(5, 20, 40, 1))
-CROWDED = replace(OVERLAP, exclusion=replace(OVERLAP.exclusion, unkept=4999))
+CROWDED = replace(OVERLAP, exclusion=OVERLAP.exclusion._replace(unkept=4999))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Mount:
         holds = list(self.holds[number]) if self.holds else []
         done = [setting.rounds] * setting.workers
         exclusion = sweep(holds)
-        exclusion = replace(exclusion, contended=exclusion.contended + int(self.meets * setting.rounds))
+        exclusion = exclusion._replace(contended=exclusion.contended + int(self.meets * setting.rounds))
         if setting.rounds > self.most:
             raise MemoryError
         damage = [Damage("lost update", 1, sum(done))] * (setting.rounds >= self.breaks_at)
