@@ -34,22 +34,27 @@ class Impossible(Exception):  # noqa: N818 - it is no error: a model says so of 
     """A method of a model raises it where the call cannot return in this state, as `acquire` of a held mutex."""
 
 
+_numbers = count(1)
+"""The numbers of the calls of this process, in all its histories; threads may ask for one at once."""
+
+
 class Recorded:
     """One call while it runs, to be used in a `with`; set `result` to what it gave.
 
     Where the block raises, the call stays open: nobody knows whether it took effect. Where that is known, catch the
-    exception in the block and set the result.
+    exception in the block and set the result. A result that is no value of JSON raises TypeError; the call stays open.
     """
 
-    __slots__ = ("_calls", "_head", "_text", "result")
+    __slots__ = ("_calls", "_head", "_name", "_text", "result")
 
     def __init__(self, calls: Calls, name: str, args: tuple[Any, ...]) -> None:
         self.result: Any = None
         self._calls = calls
-        self._text = json.dumps({"op": name, "args": args})[1:]
+        self._name = name
+        self._text = f'"op": {json.dumps(name)}, "args": {_written(args, name, "arguments")}}}'
 
     def __enter__(self) -> Recorded:
-        self._head = f'{{"process": {get_native_id()}, "call": {next(self._calls._numbers)}, '
+        self._head = f'{{"process": {get_native_id()}, "call": {next(_numbers)}, '
         start = monotonic_ns()
         self._calls._write(f'{self._head}"start_ns": {start}, {self._text}\n')
         return self
@@ -57,7 +62,18 @@ class Recorded:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             end = monotonic_ns()
-            self._calls._write(f'{self._head}"end_ns": {end}, "result": {json.dumps(self.result)}}}\n')
+            result = _written(self.result, self._name, "result")
+            self._calls._write(f'{self._head}"end_ns": {end}, "result": {result}}}\n')
+
+
+def _written(value: Any, name: str, what: str) -> str:
+    """Return a value as JSON. Raises TypeError where it is none."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            f"the {what} of {name}: no value of JSON ({error}); record numbers, texts, and lists or dicts of them"
+        ) from error
 
 
 class Calls:
@@ -72,7 +88,6 @@ class Calls:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._numbers = count(1)  # threads may ask it at once
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def call(self, name: str, *args: Any) -> Recorded:

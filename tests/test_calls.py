@@ -13,7 +13,7 @@ import pytest
 import lab
 from lab.api.histories import checked_history
 from lab.calls import Calls
-from lab.histories.call import UNKNOWN
+from lab.histories.call import UNKNOWN, Call
 from lab.histories.readers import read
 from tests.helpers import in_fresh_process
 
@@ -44,11 +44,22 @@ def test_a_call_is_recorded_with_its_result_and_one_that_raises_stays_open(tmp_p
     ]  # fmt: skip
 
 
-def test_what_is_no_value_of_json_is_refused_before_the_call_begins(tmp_path: Path) -> None:
+@pytest.mark.parametrize("odd", [object(), {1, 2}, b"", {"a": object()}])
+def test_what_is_no_value_of_json_is_refused_with_its_call(odd: object, tmp_path: Path) -> None:
     calls = Calls(tmp_path / "it")
-    with pytest.raises(TypeError):
-        calls.call("write", object())
+    with pytest.raises(TypeError, match=r"the arguments of write: no value of JSON \(.*\); record numbers, texts"):
+        calls.call("write", odd)
     assert (tmp_path / "it").read_text() == ""
+    with pytest.raises(TypeError, match="the result of read: no value of JSON"), calls.call("read") as call:
+        call.result = odd
+    assert recorded(tmp_path / "it") == [("read", (), UNKNOWN, False)]
+
+
+def test_two_recorders_of_one_file_in_one_thread_do_not_mix_their_calls(tmp_path: Path) -> None:
+    one, other = Calls(tmp_path / "it"), Calls(tmp_path / "it")
+    with one.call("read") as outer, other.call("write", 1) as inner:
+        outer.result, inner.result = 1, "ok"
+    assert recorded(tmp_path / "it") == [("read", (), 1, True), ("write", (1,), "ok", True)]
 
 
 def test_threads_write_whole_lines_of_their_own_process_numbers(tmp_path: Path) -> None:
@@ -118,3 +129,8 @@ def test_a_history_is_asserted_to_be_linearizable_from_calls_a_file_or_what_reco
 def test_the_fixture_has_the_assertion_too(lab: object) -> None:
     with pytest.raises(AssertionError, match="not linearizable"):
         lab.assert_linearizable(rows(2), "register")  # type: ignore[attr-defined]
+
+
+def test_moments_that_no_clock_gives_are_refused() -> None:
+    with pytest.raises(lab.UsageError, match="calls:2: ends before it starts"):
+        lab.assert_linearizable([Call(0, "read", (), None, 1, 2), Call(0, "read", (), None, 5, 4)], "register")

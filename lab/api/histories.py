@@ -37,6 +37,9 @@ LONGEST_FILE = 1 << 30
 
 STANDARD_INPUT = "-"
 
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+"""The first bytes of files of gzip, bzip2, xz, zstd and zip."""
+
 Recorded = Calls | str | os.PathLike[str] | Iterable[Call | Mapping[str, Any]]
 """A history: what recorded it, its file, or its calls, each as a line of such a file would say it."""
 
@@ -90,10 +93,12 @@ def _text_of(file: str) -> str:
                 content = opened.read(LONGEST_FILE + 1)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror}); give the file of a history") from error
+    if content.startswith(PACKED):
+        raise UsageError(f"{file}: is compressed; give the text, such as from zcat FILE | lab history -")
     if len(content) > LONGEST_FILE:
         raise UsageError(f"{file}: is larger than {LONGEST_FILE >> 20} MiB; give a part of it")
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{file}:{line}: is no text in UTF-8; give the file of a history") from error
@@ -211,7 +216,10 @@ def _lines_of(calls: Recorded) -> tuple[list[Line], str]:
         return read(_text_of(path), anonymous_text(path)), anonymous_text(path)
     rows = list(calls)
     known = [Line(number, row) for number, row in enumerate(rows, 1) if isinstance(row, Call)]
-    if len(known) == len(rows):
+    if known and len(known) == len(rows):
+        for line in known:
+            if line.call.last < line.call.start:
+                raise UsageError(f"calls:{line.number}: ends before it starts; give the moments of one clock")
         return sorted(known, key=lambda line: line.call.start), "calls"
     try:
         text = "\n".join(dumps(row) for row in rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Hashable
 from copy import copy, deepcopy
+from enum import Enum
 from functools import partial
 from inspect import Parameter, Signature, signature
 from typing import Any, Protocol
@@ -45,29 +46,65 @@ class Specification(Protocol):
         """Return which part of the object a call concerns; None for all of it. Calls of two parts never meet."""
 
 
-class _Mapping:
-    """Marks a frozen dict, which no value of a history can look like."""
+class Parts(tuple[type, Any]):
+    """A frozen dict or object: its class, which no value of a history can look like, and its frozen items."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        kind, items = self
+        if kind is dict:
+            pairs = items if isinstance(items, tuple) else sorted(items, key=repr)
+            return f"{{{', '.join(f'{key!r}: {value!r}' for key, value in pairs)}}}"
+        return f"{kind.__name__}({', '.join(f'{key}={value!r}' for key, value in items[1])})"
+
+
+class Frozen(Enum):
+    """Values that Python takes for equal to others, or not to themselves, where JSON does not."""
+
+    TRUE = "True"
+    FALSE = "False"
+    NAN = "nan"
+
+    def __repr__(self) -> str:
+        return self.value
 
 
 def freeze(value: Any, *, ordered: bool = True) -> Hashable:
-    """Return a hashable value that is equal for equal values; lists and tuples are alike, as in JSON.
+    """Return a hashable value that is equal for equal values of JSON.
 
-    The keys of a dict count in their order, unless told otherwise: a state may depend on it.
+    Lists and tuples are alike, and so are 1 and 1.0; true is no number; what is no number (NaN) equals itself. The keys
+    of a dict count as they are and in their order: a state may depend on it. Unless they are `ordered` they are texts.
     """
     kind = type(value)
+    if kind is bool:
+        return Frozen.TRUE if value else Frozen.FALSE
+    if kind is float and value != value:
+        return Frozen.NAN
     if kind in PLAIN or kind is type:  # a type marks what is frozen already
         return value  # type: ignore[no-any-return]
     if kind in (list, tuple, deque):
         return tuple([freeze(each, ordered=ordered) for each in value])
     if isinstance(value, dict):
-        items = [(freeze(key), freeze(each, ordered=ordered)) for key, each in value.items()]
-        return (_Mapping, tuple(items) if ordered else frozenset(items))
+        if ordered:
+            return Parts((dict, tuple([(freeze(key), freeze(each)) for key, each in value.items()])))
+        return Parts((dict, frozenset((_key_text(key), freeze(each, ordered=False)) for key, each in value.items())))
     if kind in (set, frozenset):
         return frozenset(freeze(each, ordered=ordered) for each in value)
     own_hash: Any = kind.__hash__
     if own_hash is not None and own_hash is not object.__hash__:
         return value  # type: ignore[no-any-return]
-    return (kind, freeze(_attributes(value), ordered=ordered))
+    return Parts((kind, freeze(_attributes(value))))
+
+
+KEYS = {True: "true", False: "false", None: "null"}
+
+
+def _key_text(key: Any) -> Hashable:
+    """Return a key of a dict as JSON has it."""
+    if type(key) in (bool, type(None)):
+        return KEYS[key]
+    return repr(key) if type(key) in (int, float) else freeze(key)
 
 
 def _attributes(value: Any) -> dict[str, Any]:

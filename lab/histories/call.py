@@ -56,8 +56,10 @@ def events_of(calls: Sequence[Call]) -> list[int]:
     """Return the starts and ends in the order of time: the number of a call that begins, ~number where it ends.
 
     Of one moment the starts come first: the calls then run beside each other. Equal starts, and equal ends, are in the
-    order of the calls' numbers.
+    order of the calls' numbers. Raises ValueError for a call that ends before it starts.
     """
+    if any(call.last < call.start for call in calls):
+        raise ValueError("a call ends before it starts")
     events = [(call.start, 0, number) for number, call in enumerate(calls)]
     events += [(call.end, 1, number) for number, call in enumerate(calls) if call.end is not None]
     return [~number if ends else number for _, ends, number in sorted(events)]

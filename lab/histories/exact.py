@@ -313,13 +313,13 @@ def _sums(calls: Sequence[Call]) -> tuple[list[tuple[Any, ...]], list[tuple[int,
     told, untold = [], []
     for at, (_, name, args, result, start, end) in enumerate(calls):
         adds = name in Counter.silent
-        if adds and args and args != (1,):
+        if adds and args and (args != (1,) or type(args[0]) is not int):
             raise Ambiguous
         if result is not UNKNOWN:
             told.append((result, not adds, start, NEVER if end is None else end, at))
         elif adds:
             untold.append((-start, NEVER if end is None else end))
-    if not all(isinstance(each[0], int) for each in told):
+    if not all(type(each[0]) is int for each in told):
         raise Ambiguous
     return sorted(told), sorted(untold)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .automaton import freeze
 from .call import Impossible
 
 
@@ -140,7 +141,7 @@ class Register:
         return self.value
 
     def cas(self, old: Any, new: Any) -> bool:
-        if self.value != old:
+        if freeze(self.value) != freeze(old):
             return False
         self.value = new
         return True
@@ -172,7 +173,7 @@ class Map:
         return self.values.get(key)
 
     def cas(self, key: Any, old: Any, new: Any) -> bool:
-        if self.values.get(key) != old:
+        if freeze(self.values.get(key)) != freeze(old):
             return False
         self.values[key] = new
         return True

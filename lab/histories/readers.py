@@ -6,6 +6,7 @@ What a broken line has wrong is told with its number. A call is checked against 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -122,10 +123,28 @@ def _json_lines(text: str) -> list[Line]:
     return lines
 
 
+class Twice(Exception):  # noqa: N818 - it becomes an error with the line's number
+    """An object has a key twice."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. Raise Twice where a key stands in it twice: nobody knows which value counts."""
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise Twice(name)
+        made[name] = value
+    return made
+
+
 def _object(number: int, line: str) -> dict[str, Any]:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line, object_pairs_hook=_each_once)
+    except Twice as error:
+        raise Broken(number, f"has {error.args[0]!r} twice") from None
     except (ValueError, RecursionError) as error:
+        if "digits" in str(error):
+            raise Broken(number, f"has a number of more than {sys.get_int_max_str_digits():,} digits") from None
         raise Broken(number, f"is no JSON ({getattr(error, 'msg', error)})") from None
     if not isinstance(fields, dict):
         raise Broken(number, "is no JSON object")
@@ -140,17 +159,18 @@ def _object(number: int, line: str) -> dict[str, Any]:
 
 
 def _call(number: int, fields: dict[str, Any]) -> Call:
-    name, args = fields["op"], fields.get("args", ())
+    name, args = fields["op"], fields.get("args", [])
     if not isinstance(name, str) or not name.isidentifier():
         raise Broken(number, f'has the "op" {name!r}, which is no name')
     start, end = _moment(number, fields, "start_ns"), _moment(number, fields, "end_ns")
+    if not isinstance(args, list | tuple):
+        raise Broken(number, 'has "args" that are no list')
     if start is None:
         raise Broken(number, 'has no "start_ns"')
     if end is not None and end < start:
         raise Broken(number, f"ends {start - end} ns before it starts")
     result = UNKNOWN if end is None or "result" not in fields else tuples(fields["result"])
-    args = tuples(args if isinstance(args, list | tuple) else [args])
-    return Call(fields["process"], name, args, result, start, end)
+    return Call(fields["process"], name, tuple(map(tuples, args)), result, start, end)
 
 
 def _moment(number: int, fields: dict[str, Any], name: str) -> int | None:

@@ -54,7 +54,7 @@ def judged_calls(scenario: Any, job: Job, holds: Sequence[Row]) -> JudgedCalls:
     figures: list[RacedCalls] = []
     evidence: list[str] = []
     broken = 0
-    for first, end in zip_longest(begun, begun[1:]):
+    for first, end in reversed(list(zip_longest(begun, begun[1:]))):  # the long one is last to use up the time
         calls = job.calls.calls(first, end)
         made, found = _judged_history(calls, specification, granted, budget)
         figures.append(made)

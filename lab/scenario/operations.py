@@ -171,6 +171,11 @@ def _options(kind: type[Operations], name: str, method: FunctionType) -> Iterato
                 f"{kind.__qualname__}.{name}: parameter {parameter} does not say what it is called with; annotate "
                 "it with int (a new value for each call), bool, or Literal[...] (each of these)"
             )
+        if len(set(options)) < len(options):
+            raise UsageError(
+                f"{kind.__qualname__}.{name}: {parameter} has two values that Python takes for one, such as 1 "
+                "and True; leave one out"
+            )
         yield options
 
 

@@ -74,7 +74,21 @@ ONE = '{"process": 1, "op": "read", "result": 1, "start_ns": 1, "end_ns": 2}\n'
         (ONE + '{"process": 1, "op": "read", "start_ns": 5, "end_ns": 2}', [], "h:2: ends 3 ns before it starts"),
         (ONE + '{"process": 1, "op": "read", "start_ns": 0.5}', [], "no whole number of nanoseconds"),
         (ONE + '{"process": 1, "call": 1, "end_ns": 5}', [], "h:2: ends call 1 of process 1, which did not begin"),
+        (ONE + '{"process": 1, "op": "read", "start_ns": true}', [], "no whole number of nanoseconds"),
+        (ONE + '{"process": 1, "op": "read", "args": "abc", "start_ns": 1}', [], 'h:2: has "args" that are no list'),
+        (ONE + '{"process": 1, "op": "read", "args": null, "start_ns": 1}', [], 'h:2: has "args" that are no list'),
+        (ONE + '{"process": 1, "op": "read", "start_ns": 1, "op": "write"}', [], "h:2: has 'op' twice"),
+        (ONE + '{"process": 1, "op": "write", "args": [{"a": 1, "a": 2}], "start_ns": 1}', [], "h:2: has 'a' twice"),
+        (
+            ONE + f'{{"process": 1, "op": "write", "args": [{"9" * 5000}], "start_ns": 1}}',
+            [],
+            "h:2: has a number of more",
+        ),
+        (ONE + '{"process": true, "op": "read", "start_ns": 1}', [], 'h:2: has no "process": a number or a text'),
+        (ONE + '{"process": 1, "op": "no name", "start_ns": 1}', [], "h:2: has the \"op\" 'no name', which is no name"),
+        ("\x1f\x8b\x08 and more", [], "h: is compressed; give the text, such as from zcat FILE | lab history -"),
         ("", [], "h: has no calls in the format jsonl"),
+        ("\n\r\n\ufeff", [], "h:"),
         (ONE, ["--as", "queue"], "h:1: 'read' is no call of Queue"),
         (ONE, ["--format", "etcd"], "h: has no calls in the format etcd"),
         (ONE.replace("read", "jump"), [], "no known object has these calls: jump"),
@@ -88,10 +102,16 @@ ONE = '{"process": 1, "op": "read", "result": 1, "start_ns": 1, "end_ns": 2}\n'
     ],
 )
 def test_what_is_no_history_is_told_with_its_line(text: str, options: list[str], why: str, elsewhere: Path) -> None:
-    Path("h").write_text(text)
+    Path("h").write_bytes(text.encode("latin-1" if text[:1] == "\x1f" else "utf-8"))
     Path("lamp.py").write_text(LAMP)
     Path("empty.py").write_text("x = 1\n")
     assert why in refusal(2, "history", "h", *options)
+
+
+def test_lines_of_other_systems_are_lines_too(elsewhere: Path) -> None:
+    Path("h").write_bytes(b"\xef\xbb\xbf" + f"\n{ONE}\n  \n{ONE}".replace("\n", "\r\n").encode())
+    made = json.loads(run_lab("history", "h", "--json", "-").stdout)
+    assert (made["calls"], made["verdict"]) == (2, "not linearizable")
 
 
 def test_a_model_in_a_scenario_describes_the_object(elsewhere: Path) -> None:

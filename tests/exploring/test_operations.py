@@ -254,7 +254,7 @@ def test_an_operation_that_pauses_is_followed_to_all_that_it_can_give(operation:
             return super().add(world)
 
     every_state(world(Found("retries", Retries, ""), [[Call(0, operation)], [Call(1, "write")]], "none"), Kept(inf))
-    assert met == {(result,) for result in results}
+    assert met == {(freeze(result),) for result in results}
 
 
 def test_operations_are_not_asked_of_what_has_none() -> None:

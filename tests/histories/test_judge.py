@@ -9,7 +9,7 @@ import pytest
 
 from lab.errors import UsageError
 from lab.histories.automaton import Automaton, OfModel, copied, freeze
-from lab.histories.call import UNKNOWN, Call, Impossible
+from lab.histories.call import UNKNOWN, Call, Impossible, value_text
 from lab.histories.core import core_of, known_from, known_until, read_units, value_units
 from lab.histories.judge import Budget, as_judged, judge
 from lab.histories.models import MODELS, Map, Mutex, Queue, Register
@@ -212,6 +212,66 @@ def test_a_model_that_says_it_only_reads_and_changes_is_refused() -> None:
     calls = [Call(0, "peek", (), 1, 0, 1), Call(0, "peek", (), 2, 2, 3)]
     with pytest.raises(UsageError, match="the model says that peek only reads, and it changes the model's state"):
         judge(calls, OfModel(Dishonest))
+
+
+class Snapshots:
+    """A map whose keys are numbers, which JSON does not have."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, Any] = {}
+
+    def put(self, key: int, value: Any) -> None:
+        self.values[key] = value
+
+    def all(self) -> dict[int, Any]:
+        return dict(self.values)
+
+
+NAN = float("nan")
+WROTE, PUT_ONE = Call(0, "write", (1,), None, 0, 1), Call(0, "put", (1, True), None, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "then", "fits"),
+    [
+        (Register, WROTE, ("read", (), 1), True),
+        (Register, WROTE, ("read", (), 1.0), True),
+        (Register, WROTE, ("read", (), True), False),
+        (Register, WROTE, ("cas", (1.0, 5), True), True),
+        (Register, WROTE, ("cas", (True, 5), True), False),
+        (Register, WROTE, ("cas", (True, 5), False), True),
+        (Register, WROTE._replace(args=(True,)), ("read", (), 1), False),
+        (Register, WROTE._replace(args=((0, (False,)),)), ("read", (), [0, [False]]), True),
+        (Register, WROTE._replace(args=((0, (False,)),)), ("read", (), [0, [0]]), False),
+        (Register, WROTE._replace(args=({"a": (1,)},)), ("read", (), {"a": [1]}), True),
+        (Register, WROTE._replace(args=({"a": (1,)},)), ("read", (), {"a": [True]}), False),
+        (Register, WROTE._replace(args=(NAN,)), ("read", (), float("nan")), True),
+        (Register, WROTE._replace(args=(10**5000,)), ("read", (), 10**5000), True),
+        (Map, PUT_ONE, ("get", (True,), None), True),
+        (Map, PUT_ONE, ("get", (True,), True), False),
+        (Map, PUT_ONE, ("get", (1.0,), True), True),
+        (Map, PUT_ONE, ("get", (1,), 1), False),
+        (MODELS["counter"], Call(0, "add", (1,), 1, 0, 1), ("read", (), True), False),
+        (MODELS["counter"], Call(0, "add", (1,), 1, 0, 1), ("read", (), 1.0), True),
+        (Queue, Call(0, "put", (0,), None, 0, 1), ("take", (), False), False),
+        (MODELS["stack"], Call(0, "push", (0,), None, 0, 1), ("pop", (), False), False),
+        (MODELS["log"], Call(0, "append", (0,), None, 0, 1), ("read", (), [False]), False),
+        (Snapshots, Call(0, "put", (1, 5), None, 0, 1), ("all", (), {"1": 5}), True),
+        (Snapshots, Call(0, "put", (1, 5), None, 0, 1), ("all", (), {"1": True}), False),
+    ],
+)
+def test_values_are_those_of_json_for_every_way(kind: type, first: Call, then: tuple[Any, ...], fits: bool) -> None:
+    name, args, result = then
+    calls = [first, Call(1, name, args, result, 2, 3)]
+    ways = [{}, {"exact": False}, {"exact": False, "native": False}]
+    assert [judge(calls, OfModel(kind), **way).verdict == "linearizable" for way in ways] == [fits] * 3  # type: ignore[arg-type]
+
+
+def test_frozen_values_are_shown_as_they_were() -> None:
+    values = [{"a": [1, True]}, {"b": {2}}, Dishonest(), [float("nan")]]
+    assert [value_text(freeze(each, ordered=False)) for each in values] == [
+        "{'a': (1, True)}", "{'b': frozenset({2})}", "Dishonest(count=0)", "(nan,)",
+    ]  # fmt: skip
 
 
 def test_states_are_told_apart_by_all_that_a_model_may_depend_on() -> None:
