@@ -63,20 +63,18 @@ if TYPE_CHECKING:
         Step,
     )
     from .history import History, HistoryCall, HistoryCore, HistoryOptions, HistoryVerdict
-    from .hosts import Host, Hosts, HostsOptions
+    from .hosts import BetweenHosts, Host, HostPart, Hosts, HostsOptions
     from .race import (
         CHECK,
         HOST,
         ITS_OWN,
         RECOVERY,
         Accesses,
-        BetweenHosts,
         Block,
         Case,
         Cpu,
         Failure,
         Field,
-        HostPart,
         How,
         LockFile,
         Options,
@@ -141,9 +139,9 @@ _NAMES = {
         "ReplayOptions SmallestShape Step"
     ),
     "history": "History HistoryCall HistoryCore HistoryOptions HistoryVerdict",
-    "hosts": "Host Hosts HostsOptions",
+    "hosts": "BetweenHosts Host HostPart Hosts HostsOptions",
     "race": (
-        "CHECK HOST ITS_OWN RECOVERY Accesses BetweenHosts Block Case Cpu Failure Field HostPart How LockFile Options "
+        "CHECK HOST ITS_OWN RECOVERY Accesses Block Case Cpu Failure Field How LockFile Options "
         "RacedCalls Recording Run SampledLocks Switches Trial Verdict"
     ),
     "survey": "ActorCall BackingSurvey Cell ComparedLock LockCell LockSurvey Property",

@@ -1,11 +1,14 @@
-"""Define the records of `hosts`: who is there, what each host has mounted, and how far its clock is from this one's."""
+"""Define the records of hosts: of `hosts`, and what a race over several adds to a case.
+
+`hosts` says who is there, what each host has mounted, and how far its clock is from this one's.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Header
+from .common import Header, Quantiles
 
 TIMEOUT_S = 10.0
 """One answer of a host takes at most so many seconds where the user gives no number (`lab.api.values.TIMEOUT_S`)."""
@@ -65,3 +68,41 @@ class Hosts(Header):
         """Return whether all hosts see one filesystem there; None where nobody could be asked."""
         asked = [host.sees for host in self.hosts if host.sees is not None]
         return all(asked) if len(asked) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class HostPart:
+    """What the workers of one host did in a case, and how long they waited and held.
+
+    `contended_requests` are those that surely met a holder on another host. The moments of its grants are known to
+    within `clock_uncertainty_ns` either way, in the median.
+    """
+
+    name: str
+    workers: int
+    operations: int = 0
+    holds: int = 0
+    contended_requests: int = 0
+    wait_ns: Quantiles | None = None
+    hold_ns: Quantiles | None = None
+    clock_uncertainty_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenHosts:
+    """What a race over several hosts says of them: `hand_offs` are grants on another host than the grant before.
+
+    Their order is that of the tickets, or what the clocks show for certain: then there were at least so many. Of the
+    `compared_holds` those in `short_holds` are shorter than the clocks are uncertain, so that nothing is certain of
+    them between hosts but by the tickets, which `ticketed_holds` have. `cut_short` trials ended before all of their
+    rounds were done.
+    """
+
+    hand_offs: int
+    ordered_by: Literal["tickets", "clocks"]
+    compared_holds: int = 0
+    short_holds: int = 0
+    ticketed_holds: int = 0
+    cut_short: int = 0
+    clock_uncertainty_ns: int | None = None
+    hosts: list[HostPart] = field(default_factory=list)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from .common import Damage, Header, Holds, Quantiles
 from .explore import ExploredCase
-from .hosts import TIMEOUT_S, Host
+from .hosts import TIMEOUT_S, BetweenHosts, Host
 from .watch import WatchedLocks
 
 
@@ -257,44 +257,6 @@ class SampledLocks:
     overlapping: int
     evidence: list[str] = field(default_factory=list)
     beside: list[LockFile] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class HostPart:
-    """What the workers of one host did in a case, and how long they waited and held.
-
-    `contended_requests` are those that surely met a holder on another host. The moments of its grants are known to
-    within `clock_uncertainty_ns` either way, in the median.
-    """
-
-    name: str
-    workers: int
-    operations: int = 0
-    holds: int = 0
-    contended_requests: int = 0
-    wait_ns: Quantiles | None = None
-    hold_ns: Quantiles | None = None
-    clock_uncertainty_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BetweenHosts:
-    """What a race over several hosts says of them: `hand_offs` are grants on another host than the grant before.
-
-    Their order is that of the tickets, or what the clocks show for certain: then there were at least so many. Of the
-    `compared_holds` those in `short_holds` are shorter than the clocks are uncertain, so that nothing is certain of
-    them between hosts but by the tickets, which `ticketed_holds` have. `cut_short` trials ended before all of their
-    rounds were done.
-    """
-
-    hand_offs: int
-    ordered_by: Literal["tickets", "clocks"]
-    compared_holds: int = 0
-    short_holds: int = 0
-    ticketed_holds: int = 0
-    cut_short: int = 0
-    clock_uncertainty_ns: int | None = None
-    hosts: list[HostPart] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

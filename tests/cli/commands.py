@@ -16,12 +16,50 @@ from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
-from tests.helpers import PATIENCE_S, run_lab, wait_until
+from tests.helpers import PATIENCE_S, ROOT, run_lab, wait_until
 from tests.needs import private_mounts
 
 SHORT = ("--rounds", "20", "--trials", "1")
 QUICK = (*SHORT, "--workers", "2")
 """A race that is over at once."""
+
+REFERENCE = ROOT / "results" / "reference.json"
+REPLAYED = "L1,counter,none,2x1,64,2b3f7a1d,0x1.5b2+1x2.c4b+0x1.2aa,447d"
+BENCH = ("bench", "--lock", "flock", "--price", "uncontended", "--seconds", "0.02", "--repeats", "5")
+
+COMMAND_LINES: dict[str, tuple[str, ...]] = {
+    "race": ("race", "loud.py", "--locked", *QUICK, "--no-save", "--format", "csv", "--leak", "1"),
+    "check": ("check", ".", "--only", "names", "--seconds", "0.1", "--no-save"),
+    "explore": ("explore", "loud.py", "--locked", "--rounds", "1"),
+    "replay": ("replay", REPLAYED, "--times", "1"),
+    "bench": BENCH,
+    "compare": ("compare", "bench.json", "bench.json", "--anyway"),
+    "plot": ("plot", "bench.json", "-o", "made.svg"),
+    "watch": ("watch", "--", "true"),
+    "hosts": ("hosts", "local", "--dir", "/nowhere"),
+    "history": ("history", "history.jsonl"),
+    "list": ("list",),
+    "locks": ("locks", "flock", "--seconds", "0.3"),
+    "new": ("new", "made"),
+    "completion": ("completion", "bash"),
+    "peek": ("peek", "bench.json", "0", "--hex", "9999999"),
+    "tour": ("tour", "--strict", "modes"),
+    "backings": ("backings",),
+    "page": ("page", "--scenario", "loud.py"),
+    "report": ("report", str(REFERENCE)),
+}
+"""One for each command; where it is cheap, one that also complains."""
+
+NEEDED: dict[str, list[str]] = {
+    "watch": ["true"],
+    "hosts": ["local", "--dir", "/nowhere"],
+    "race": ["touches.py"],
+    "check": ["."],
+    "compare": ["a.json", "b.json"],
+    "report": ["a.json"],
+    "history": ["a.json"],
+}
+"""The arguments that a command must be given beside its options."""
 
 SCENARIO = '''
 import os, sys, time

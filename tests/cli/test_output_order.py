@@ -13,40 +13,14 @@ from pathlib import Path
 import pytest
 
 from lab.commands import COMMANDS
-from tests.cli.commands import QUICK, scenario_file, start_lab
+from tests.cli.commands import BENCH, COMMAND_LINES, QUICK, scenario_file, start_lab
 from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab
 
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-REFERENCE = ROOT / "results" / "reference.json"
-REPLAYED = "L1,counter,none,2x1,64,2b3f7a1d,0x1.5b2+1x2.c4b+0x1.2aa,447d"
 LOUD = """
 print("work prints")
 w.memory.value += 1
 """
-BENCH = ("bench", "--lock", "flock", "--price", "uncontended", "--seconds", "0.02", "--repeats", "5")
-
-COMMAND_LINES: dict[str, tuple[str, ...]] = {
-    "race": ("race", "loud.py", "--locked", *QUICK, "--no-save", "--format", "csv", "--leak", "1"),
-    "check": ("check", ".", "--only", "names", "--seconds", "0.1", "--no-save"),
-    "explore": ("explore", "loud.py", "--locked", "--rounds", "1"),
-    "replay": ("replay", REPLAYED, "--times", "1"),
-    "bench": BENCH,
-    "compare": ("compare", "bench.json", "bench.json", "--anyway"),
-    "plot": ("plot", "bench.json", "-o", "made.svg"),
-    "watch": ("watch", "--", "true"),
-    "hosts": ("hosts", "local", "--dir", "/nowhere"),
-    "history": ("history", "history.jsonl"),
-    "list": ("list",),
-    "locks": ("locks", "flock", "--seconds", "0.3"),
-    "new": ("new", "made"),
-    "completion": ("completion", "bash"),
-    "peek": ("peek", "bench.json", "0", "--hex", "9999999"),
-    "tour": ("tour", "--strict", "modes"),
-    "backings": ("backings",),
-    "page": ("page", "--scenario", "loud.py"),
-    "report": ("report", str(REFERENCE)),
-}
-"""One for each command; where it is cheap, one that also complains."""
 
 
 class Pipe(BytesIO):
