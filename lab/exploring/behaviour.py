@@ -27,52 +27,11 @@ from lab.processes.deadlines import TooLong
 from lab.scenario import Operations
 from lab.scenario.base import Endless
 
+from .node import GRANTED, REFUSED, Node
 from .operation import CALL, LOAD, LOCK, PAUSE, SPINS, STORE, FileCall, Operation, SteppedBytes, change_of
-from .retries import known_by
+from .retries import known_between, known_by
 from .sandbox import NotDeterministic, Watched, bypass, endless, guarded
 from .worker import Shape, SteppedWorker
-
-GRANTED, REFUSED = False, True
-"""The results that a lock request meets; loads meet bytes, stores and unlocks nothing (None)."""
-
-
-class Node:
-    """A worker before its next step; once it has finished, `ended` is True and there is no `operation`.
-
-    `data` are the bytes that a store puts there, known once it was run. At the end `seen` are the reports of the whole
-    run (kind and evidence) and `failed` is what the worker raised; one that comes after a crash has its reports so far
-    anywhere. `results` are those of the calls that it has made.
-    """
-
-    __slots__ = ("data", "ended", "failed", "met", "next", "number", "operation", "parent", "results", "round", "seen")
-
-    def __init__(self, parent: Node | None, met: Any, number: int) -> None:
-        self.parent = parent
-        self.met = met
-        self.number = number
-        self.operation: Operation | None = None
-        self.data: bytes = b""
-        self.next: dict[Any, Node] = {}
-        self.round = 0
-        self.ended = False
-        self.seen: tuple[tuple[str, str], ...] = ()
-        self.failed: Exception | SystemExit | None = None
-        self.results: tuple[Hashable, ...] = ()
-
-    @property
-    def between_rounds(self) -> bool:
-        """Return True where the worker is in no round."""
-        return self.ended or self.parent is None or self.round != self.parent.round
-
-    def history(self) -> list[Any]:
-        """Return what each step met, from the first on."""
-        found = []
-        node = self
-        while node.parent is not None:
-            found.append(node.met)
-            node = node.parent
-        return found[::-1]
-
 
 THROWS = 100
 """The number of times that a run is asked to end before it is said to catch everything."""
@@ -106,7 +65,7 @@ class Behaviour:
             self._worker.paused = self._pause
         self._since_pause: list[tuple[Operation, Any]] = []
         self._before_pause: Any = None
-        self._retries: dict[Hashable, Node] = {}
+        self._alike: dict[Hashable, Node] = {}
         self._round_begins = -1, 0
         self._settled = False
         self.spins = False
@@ -231,6 +190,7 @@ class Behaviour:
                 scenario.start(worker)  # type: ignore[arg-type]
                 scenario.recover(worker)  # type: ignore[arg-type]
             for worker.round in range(self._rounds):
+                self._begin_round()
                 scenario.work(worker)  # type: ignore[arg-type]
         except Abandoned:
             return
@@ -242,7 +202,7 @@ class Behaviour:
         except (Exception, SystemExit) as error:
             failed = error
         if not self._over and not self._trouble:
-            self._settle()
+            self._settle_like("the end", None if failed else ())
             self._end(failed)
 
     def _end(self, failed: Exception | SystemExit | None) -> None:
@@ -313,12 +273,26 @@ class Behaviour:
 
     def _try_again(self) -> None:
         """Go on to the node of an earlier retry that knew the same: how often it tried makes no difference then."""
-        known = known_by(self._worker, type(self)._life.__code__)
-        if known is None:
+        self._settle_like(self._round_begins, known_by(self._worker, type(self)._life.__code__))
+
+    def _begin_round(self) -> None:
+        """Go on to the node of an earlier run that began this round and knew the same: how it got there is over."""
+        self._since_pause.clear()
+        if not self._over:
+            self._settle_like(self._worker.round, known_between(self._worker))
+
+    def _settle_like(self, place: Hashable, known: Hashable) -> None:
+        """Go on to the node at which another run that had reported the same was at this place, and knew the same.
+
+        It is a new node where there was no such run, or where that cannot be told, which None says.
+        """
+        if self._taken <= 0 or self._settled or known is None:
+            self._settle()
             return
-        key = self._round_begins, known
-        self._settle(self._retries.get(key))
-        self._retries.setdefault(key, self._at)
+        aside = self._at.aside_after(self._expected[self._taken - 1])
+        key = place, known, tuple(self._seen), tuple(self._worker.results), aside
+        self._settle(self._alike.get(key))
+        self._alike.setdefault(key, self._at)
 
     def _escape(self) -> NoReturn:
         """End a run that is over; one that catches even that is left at its present step, for good."""

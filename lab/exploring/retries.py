@@ -1,23 +1,25 @@
-"""Tell whether a worker that tries again knows more than it did at an earlier try; if not, the tries are not counted.
+"""Tell what a worker knows, so that two ways to the same place that know the same are one.
 
-What a running text does next is decided by where it is, by its variables, and by what it loads.
+What a running text does next is decided by where it is, by its variables, and by what it loads. At the beginning of a
+round it has no variables but the worker's notes.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import cache
 from itertools import pairwise
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from lab.histories.call import UNKNOWN
+from lab.memory.struct_proxy import BytesProxy
 from lab.scenario import Scenario
 
 from .worker import SteppedWorker
 
-PLAIN = (int, float, str, bytes, bool, type(None))
+PLAIN = {int, str, bytes, bool, type(None)}
 
 
 def known_by(worker: SteppedWorker, life: CodeType) -> Hashable:
@@ -26,34 +28,80 @@ def known_by(worker: SteppedWorker, life: CodeType) -> Hashable:
     Returns None where that cannot be told: a variable holds more than plain values and what stays the same in all runs,
     or the interpreter keeps a value in the middle of an expression, an iterator of a `for` or a context manager.
     """
+    values = _Values(worker)
     try:
-        found: list[Hashable] = [_plain(vars(worker.local), worker)]
-        if worker.open_files:
-            return None
+        found: list[Hashable] = [_notes(worker, values)]
         frame = sys._getframe(3)
         while frame.f_code is not life:
             if _depth(frame.f_code, frame.f_lasti) != 1:  # more than what the call will return
                 return None
-            found.append((frame.f_code, frame.f_lasti, _plain(dict(frame.f_locals), worker)))
+            found.append((frame.f_code, frame.f_lasti, values.keys(sorted(frame.f_locals.items()))))
             frame = frame.f_back  # type: ignore[assignment]
     except TypeError:
         return None
     return tuple(found)
 
 
-def _plain(value: Any, worker: SteppedWorker) -> Hashable:
-    """Return a key of a value. Raises TypeError for one that may change and look the same."""
-    if isinstance(value, PLAIN):
-        return type(value), value
-    if isinstance(value, list | tuple):
-        return type(value), tuple(_plain(each, worker) for each in value)
-    if isinstance(value, dict):
-        return frozenset((key, _plain(each, worker)) for key, each in value.items())
-    if isinstance(value, FunctionType):
-        return value.__code__, tuple(_plain(each.cell_contents, worker) for each in value.__closure__ or ())
-    if value is worker or value is worker.memory or value is UNKNOWN or isinstance(value, Scenario | type):
-        return id(value)
-    raise TypeError
+def known_between(worker: SteppedWorker) -> Hashable:
+    """Return what a worker knows between two rounds: its notes. Returns None where that cannot be told."""
+    try:
+        return _notes(worker, _Values(worker))
+    except TypeError:
+        return None
+
+
+def _notes(worker: SteppedWorker, values: _Values) -> Hashable:
+    """Return what the worker keeps outside of its text. Raises TypeError where that cannot be told."""
+    if worker.open_files or worker.has_more_attributes():
+        raise TypeError
+    return values.keys(vars(worker.local).items()), worker.draws()
+
+
+class _Values:
+    """Keys of the values that one worker has at one moment: equal keys behave the same, whatever is done with them.
+
+    A list that is met in two places is one list: a change in one place is seen in the other.
+    """
+
+    def __init__(self, worker: SteppedWorker) -> None:
+        self._worker = worker
+        self._met: dict[int, int] = {}
+
+    def keys(self, items: Iterable[tuple[Any, Any]]) -> Hashable:
+        """Return the key of named values, in their order."""
+        return tuple((self.key(name), self.key(value)) for name, value in items)
+
+    def key(self, value: Any) -> Hashable:
+        """Return the key of a value. Raises TypeError for one that may change and look the same."""
+        kind, worker = type(value), self._worker
+        if kind in PLAIN:
+            return kind, value
+        if kind is float:
+            return kind, value.hex()
+        if kind in (list, dict, CellType):
+            return kind, self._changing(value)
+        if isinstance(value, tuple) and not hasattr(value, "__dict__"):
+            return kind, tuple(map(self.key, value))
+        if kind is FunctionType:
+            fixed = value.__defaults__, tuple((value.__kwdefaults__ or {}).items()), value.__closure__
+            return value.__code__, self.key(fixed)
+        if kind is BytesProxy:
+            return kind, value.place
+        same = value is worker or value is worker.memory or value is UNKNOWN or isinstance(value, Scenario | type)
+        if same or kind.__name__ == "CField":  # it is the same in all runs
+            return id(value)
+        raise TypeError
+
+    def _changing(self, value: Any) -> Hashable:
+        if id(value) in self._met:
+            return self._met[id(value)]
+        self._met[id(value)] = len(self._met)
+        if isinstance(value, dict):
+            return self.keys(value.items())
+        try:
+            return tuple(map(self.key, value if isinstance(value, list) else [value.cell_contents]))
+        except ValueError:  # an empty cell
+            return None
 
 
 ENDS = ("RETURN", "RAISE", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_ABSOLUTE")

@@ -4,8 +4,8 @@ A preemption takes the turn from a worker that could go on (Musuvathi and Qadeer
 bounding"). Leaving one that waits for a lock, has finished, or was refused with EDEADLK costs nothing: the refused one
 has to let the others by, or would be refused again for ever.
 
-A state is the bytes, the lock, and where each worker is in its tree. How far every worker has come is part of it, so
-all ways to a state have the same number of steps, and no way comes back to it.
+A state is the bytes, the lock, and where each worker is in its tree. No way comes back to a state, except where workers
+try again.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def every_schedule(world: World, tally: Tally) -> None:
 class States:
     """The states that were met, and the interleavings that go on from each: how many, and how many of them break.
 
-    A state is the bytes, the lock, and where each worker is in its tree, which shows all that it has met. States are
+    A state is the bytes, the lock, and where each worker is in its tree, which shows all that it knows. States are
     numbered exactly; nothing here is a hash that could collide.
     """
 
@@ -332,13 +332,28 @@ def _stay(world: World, worker: int) -> Move | None:
 
 
 def _ways(states: Sequence[State]) -> list[Ways]:
-    """Count the ways from the ends backwards: a schedule goes on by each of the moves."""
-    ways = [Ways(0, 0)] * len(states)
-    for number in reversed(range(len(states))):
-        state = states[number]
-        if state.end:
-            ways[number] = Ways(1, int(bool(state.end.damage)))
+    """Count the ways from each state to an end. Raises TooManyStatesError where a state leads back to itself."""
+    ways: dict[int, Ways] = {}
+    waiting, begun = [0], set()
+    while waiting:
+        number = waiting[-1]
+        if number in ways:
+            waiting.pop()
             continue
-        following = [ways[move.to] for move in state.moves if move and move.to is not None]
-        ways[number] = Ways(sum(each.all for each in following), sum(each.broken for each in following))
-    return ways
+        end = states[number].end
+        following = [move.to for move in states[number].moves if move and move.to is not None and not end]
+        unknown = [to for to in following if to not in ways]
+        if unknown:
+            if number in begun:
+                raise TooManyStatesError("a state leads back to itself")
+            begun.add(number)
+            waiting += unknown
+            continue
+        waiting.pop()
+        found = [ways[to] for to in following]
+        ways[number] = (
+            Ways(1, int(bool(end.damage)))
+            if end
+            else Ways(sum(each.all for each in found), sum(each.broken for each in found))
+        )
+    return [ways[number] for number in range(len(states))]

@@ -11,7 +11,7 @@ from random import Random
 from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.scenario.base import exception_text
 
-from .behaviour import Node
+from .node import Node
 from .world import End, World
 
 

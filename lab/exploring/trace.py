@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lab.records import Step
 
-from .behaviour import Node
+from .node import Node
 from .operation import LOAD, LOCK, PAUSE, STORE, FileCall, Operation, Value, value_of
 from .world import End, World
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.model.record_locks import MAX_DEADLK_ITERATIONS
 
-from .behaviour import Node
+from .node import Node
 from .operation import LOAD, LOCK, STORE, UNLOCK, Operation
 from .tally import Tally
 from .world import World

@@ -147,6 +147,8 @@ class SteppedWorker(FileUser):
         self._random: Random | None = None
         self._holds: dict[Any, AbstractContextManager[object]] = {}
         self._bytes: dict[Any, BytesProxy] = {}
+        self._attributes = 0
+        self._attributes = len(vars(self))
 
     def renew(self) -> None:
         """Bring the worker back to before its first round."""
@@ -164,6 +166,14 @@ class SteppedWorker(FileUser):
 
             self._random = Random(f"explore/{self.index}")  # noqa: S311 - repeatable draws, not secrets
         return self._random
+
+    def draws(self) -> Hashable:
+        """Return what decides the next draws; None before the first."""
+        return self._random.getstate() if self._random else None
+
+    def has_more_attributes(self) -> bool:
+        """Return True where the scenario has given the worker attributes of its own."""
+        return len(vars(self)) != self._attributes
 
     def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
         """See `lab.Worker.write_lock`."""

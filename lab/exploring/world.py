@@ -15,8 +15,9 @@ from lab.model.record_locks import closes_ring
 from lab.scenario import Damage, Outcome
 from lab.scenario.base import Endless, broken_invariant, exception_text, has_invariant, listed_damage
 
-from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone
+from .behaviour import Behaviour, alone
 from .locks import states_of
+from .node import GRANTED, REFUSED, Node
 from .operation import CALL, LOAD, LOCK, PAUSE, STORE, UNLOCK, Operation
 from .sandbox import check_notes, guarded, notes
 from .worker import Shape
@@ -144,15 +145,7 @@ class World:
 
     def steps_aside(self, worker: int) -> bool:
         """Return True for a worker whose last lock request was refused: it lets the others by until one is granted."""
-        if not self.locks.detects:
-            return False
-        at: Node | None = self.at[worker]
-        while at is not None and at.parent is not None:
-            operation = at.parent.operation
-            if operation is not None and operation.kind == LOCK:
-                return at.met is REFUSED
-            at = at.parent
-        return False
+        return self.locks.detects and self.at[worker].aside
 
     def do(self, worker: int) -> Any:
         """Let a worker, one of the choices, do its step; return what it met."""

@@ -115,6 +115,11 @@ class BytesProxy:
         self._start = start
         self._length = length
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Return its first byte and its length."""
+        return self._start, self._length
+
     def __len__(self) -> int:
         return self._length
 

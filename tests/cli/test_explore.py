@@ -424,7 +424,7 @@ def test_what_a_worker_reports_or_raises_is_damage(work: str, kind: str, evidenc
 @pytest.mark.parametrize("search", ["auto", "bound", "all", "states", "dpor", "random", "pct"])
 def test_what_a_limit_cut_is_unknown_and_never_called_exhausted(search: str) -> None:
     how = ("--workers", "3", "--rounds", "4", "--search", search, "--preemptions", "30", "--time-limit", "0.1")
-    done = run_lab("explore", "counter", "--lock", "fcntl", *how, "--json", "it.json")
+    done = run_lab("explore", "ring_queue", "--lock", "fcntl", *how, "--json", "it.json")
     (only,) = document(Path("it.json").read_text())["cases"]
     said = done.stdout + done.stderr
     assert (done.returncode, only["verdict"], only["exhausted"]) == (3, "unknown", False)

@@ -26,15 +26,21 @@ class Step(NamedTuple):
 
 
 class Program(Scenario):
-    """Worker n runs `texts[n]` over a few single bytes, with a number of its own that it reports at the end."""
+    """Worker n runs `texts[n]` over a few single bytes, with a number of its own that it reports at the end.
+
+    One that `forgets` begins each round with the same number.
+    """
 
     texts: ClassVar[tuple[tuple[Step, ...], ...]]
+    forgets = True
 
     def work(self, w: Any) -> None:
-        w.local.number = w.index + 1
+        if self.forgets or not w.round:
+            w.local.number = w.index + 1
         for step in self.texts[w.index]:
             self.take(w, step)
-        w.damaged(f"number {w.local.number}")
+        if w.round == w.rounds - 1:
+            w.damaged(f"number {w.local.number}")
 
     def take(self, w: Any, step: Step) -> None:
         cells, local = w.memory.cells, w.local
@@ -67,13 +73,13 @@ class Program(Scenario):
         return [Damage("odd", int(memory.cells[0] % 2), 1)]
 
 
-def program(*texts: tuple[Step, ...], cells: int = 3) -> Found:
+def program(*texts: tuple[Step, ...], cells: int = 3, forgets: bool = True) -> Found:
     """The scenario in which each worker runs its text."""
 
     class Memory(Structure):
         _fields_ = [("cells", c_uint8 * cells)]
 
-    return Found("program", type("Made", (Program,), {"Memory": Memory, "texts": texts}), "")
+    return Found("program", type("Made", (Program,), {"Memory": Memory, "texts": texts, "forgets": forgets}), "")
 
 
 def drawn(seed: int) -> Found:
@@ -86,7 +92,7 @@ def drawn(seed: int) -> Found:
     else:
         most = 4 if workers == 2 else 2
         texts = [tuple(_step(draw, cells, 0) for _ in range(draw.randint(1, most))) for _ in range(workers)]
-    return program(*texts, cells=cells)
+    return program(*texts, cells=cells, forgets=seed % 3 > 0)
 
 
 def _nested(draw: Random, cells: int) -> tuple[Step, ...]:

@@ -246,7 +246,7 @@ def test_an_interrupted_case_says_how_much_was_covered_and_claims_no_more(
 
     monkeypatch.setattr(Tally, "add", interrupted)
     with pytest.raises(Interrupted) as raised:
-        explored("counter", "fcntl", 3, 2, search=search)
+        explored("ring_queue", "fcntl", 3, 2, search=search)
     case = raised.value.case
     assert (case.verdict, case.exhausted, case.schedules) == ("unknown", False, 3)
     assert re.match(r"\d+ (runs|states)", case.covered)

@@ -264,7 +264,7 @@ def test_each_bug_of_the_gallery_breaks_as_it_says(name: str, kind: Kind) -> Non
 
 
 STATES = {
-    "undo_journal": (1560, 325), "redo_log": (1642, 343), "two_headers": (1335, 289), "durable_log": (1119, 229),
+    "undo_journal": (1048, 213), "redo_log": (1108, 225), "two_headers": (845, 183), "durable_log": (1007, 229),
     "saved_by_rename": (1377, 181),
 }  # fmt: skip
 """The states of two workers with two rounds: with up to two kills, and until the power fails."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from math import inf
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from lab.exploring.search import Graph, TooManyStatesError, every_state, graph_o
 from lab.exploring.tally import Tally
 from lab.exploring.trace import trace
 from lab.exploring.world import World
-from tests.exploring.worlds import world
+from tests.exploring.worlds import cells, scenario_of, world
 
 CASES = [
     (name, lock)
@@ -64,6 +65,22 @@ def _walk(here: World, graph: Graph, random: Random) -> None:
     assert {i: move.blocker for i, move in enumerate(graph.states[at].moves) if move} == waiting
     steps = trace(here, schedule)[0][: len(schedule)]
     assert [(each.operation, each.field, each.value, each.round) for each in steps] == met
+
+
+def test_ways_of_different_lengths_lead_to_one_state() -> None:
+    def detour(_: object, w: Any) -> None:
+        if w.index or not w.memory.cells[0]:
+            w.memory.cells[1] = w.memory.cells[1]
+        w.memory.cells[0] = w.index
+
+    for rounds in (1, 2):
+        here = world(scenario_of(detour, cells(2)), rounds=rounds)
+        graph = graph_of(here, 700)
+        assert (len(graph.states), graph.ways[0]) == every_state(here, Tally(inf))
+    order = [
+        move.to < at for at, state in enumerate(graph.states) for move in state.moves if move and move.to is not None
+    ]
+    assert any(order)
 
 
 def test_who_waits_is_told_with_who_is_in_the_way() -> None:

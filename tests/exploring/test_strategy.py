@@ -75,7 +75,7 @@ def test_auto_goes_on_with_the_states_where_the_bounds_leave_some_out() -> None:
 
 def test_auto_goes_on_by_lot_where_states_are_cut_short(stop_after: Callable[[int], None]) -> None:
     stop_after(2)
-    coverage = searched(made("bank", "fcntl"))
+    coverage = searched(made("ring_queue", "fcntl"))
     assert len(coverage.tallies) == len(SHARES) == 4
     assert (coverage.exhausted, coverage.bound) == (False, None)
     by_lot = [text.partition(" by ")[2] for text in coverage.said][-2:]
@@ -151,7 +151,7 @@ def test_a_search_that_was_cut_short_claims_neither_all_nor_exhausted(
     search: str, count: int, stop_after: Callable[[int], None]
 ) -> None:
     stop_after(count)
-    coverage = searched(made("counter", "fcntl", 3, 3), search)
+    coverage = searched(made("ring_queue", "fcntl", 3), search)
     assert not coverage.exhausted
     assert "all" not in said(coverage) or "all 6 schedules with at most 0 preemptions" in said(coverage)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from lab.exploring.behaviour import Node
+from lab.exploring.node import Node
 from lab.exploring.tally import Tally
 from lab.exploring.worker import Shape, shape_of
 from lab.exploring.world import World

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lab.exploring.behaviour import Behaviour, Node, met_alone
+from lab.exploring.behaviour import Behaviour, met_alone
 from lab.exploring.case import Kind
+from lab.exploring.node import Node
 from lab.exploring.operation import change_of
 from lab.exploring.world import World
 from lab.model.directory import Load

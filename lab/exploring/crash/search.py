@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lab.exploring.behaviour import Node
 from lab.exploring.case import Kind
+from lab.exploring.node import Node
 from lab.exploring.operation import LOAD, LOCK, UNLOCK, Operation, change_of
 from lab.exploring.worker import Shape
 from lab.exploring.world import World

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from lab.exploring.behaviour import Behaviour, Node
+from lab.exploring.behaviour import Behaviour
+from lab.exploring.node import Node
 from lab.exploring.token import operations_of
 from lab.exploring.trace import step_now, step_of, turn_of, wait_now
 from lab.exploring.worker import Shape
