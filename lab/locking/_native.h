@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
+#include <time.h>
 
 #define INTERNAL __attribute__((visibility("hidden")))
 
@@ -12,10 +13,13 @@
 enum { REFUSED = 5, DEADLOCKS = 6 };
 
 INTERNAL extern PyObject *lab_typed; /* lab.locking.protocol.typed */
-INTERNAL uint64_t lab_now_ns(void);
 
-/* Call the action, which locks or unlocks, and say when it returned; 0, or -1 with its exception. */
-INTERNAL int lab_act(PyObject *action, uint64_t *returned_ns);
+static inline uint64_t lab_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
 
 /* Add Hold, Rounds, bucket and LAYOUT to the module; 0, or -1 with an exception. */
 INTERNAL int lab_add_recorder(PyObject *module);

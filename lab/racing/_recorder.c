@@ -1,7 +1,7 @@
 /* The recorder of holds, compiled: it does what lab/racing/recorder.py does in Python, where the records are described.
  * Part of the module lab.locking._native. */
 
-#include "../locking/_native.h"
+#include "../locking/_call.h"
 
 enum { CURSOR, UNRECORDED, ROUNDS_DONE, HEADER = 8 };         /* words of a log */
 enum { REQUESTED_NS, GRANTED_NS, RELEASED_NS, SPAN, RECORD }; /* words of a record */
