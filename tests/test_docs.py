@@ -24,6 +24,7 @@ TYPED = [
     ["python.md"],
     ["ci.md"],
     ["histories.md"],
+    ["operations.md"],
     ["teach/hand-out.md", "teach/answers.md"],
 ]
 """The pages that are run from their first block to their last; those that stand together, in one folder."""

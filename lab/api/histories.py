@@ -22,7 +22,7 @@ from lab.histories.readers import Format, Line, check_fits, guessed_format, mode
 from lab.host.environment import anonymous_text
 from lab.host.procfs import resident_bytes
 from lab.processes.deadlines import Limited, TooLong
-from lab.records import SCHEMA, History, HistoryCall, HistoryCore, HistoryOptions
+from lab.records import SCHEMA, History, HistoryCall, HistoryCore, HistoryOptions, RefutedOrder
 from lab.scenario.find import load_module
 
 from .verbs import Job
@@ -142,7 +142,7 @@ def _recorded_core(core: Core) -> HistoryCore:
     return HistoryCore(
         [_recorded(call) for call in core.calls],
         [_recorded(call) for call in core.any_time],
-        core.orders,
+        [RefutedOrder(list(each.calls), each.would_give, each.start) for each in core.orders],
         core.orders_left_out,
         core.smallest,
         core.starts,

@@ -8,9 +8,9 @@ same values; and of each other call its time and its result, so that it may happ
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .automaton import Automaton, OfModel, Specification, freeze
 from .call import UNKNOWN, Call, Impossible, call_text, value_text
@@ -31,19 +31,31 @@ MOST_ORDERED, MOST_SHOWN = 9, 6
 """Of so many calls the orders are followed, and of so many of these it is said what contradicts them."""
 
 
+class Refuted(NamedTuple):
+    """An order of calls, by their numbers, up to the first that `would_give` another result than it gave.
+
+    The text is empty where that call cannot return. The object begins in the state `start`; empty: in any that it may.
+    """
+
+    calls: tuple[int, ...]
+    would_give: str
+    start: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Core:
     """The calls that contradict each other, by their starts, and calls that may happen at any time, or never.
 
-    `smallest` is false where the time was over before every call had been tried. `orders` say of the longest orders
-    what contradicts them, `orders_left_out` how many more there are. `why` is the reason where the values tell it.
-    Where `starts` is not 0, no order explains the calls in whichever of so many states the object was when they began.
+    `smallest` is false where the time was over before every call had been tried. `orders` are the longest orders of
+    `calls` and, after them, `any_time`; `orders_left_out` is how many more there are. `why` is the reason where the
+    values tell it. Where `starts` is not 0, no order explains the calls in whichever of so many states the object was
+    when they began.
     """
 
     calls: list[Call]
     any_time: list[Call] = field(default_factory=list)
     smallest: bool = True
-    orders: list[str] = field(default_factory=list)
+    orders: list[Refuted] = field(default_factory=list)
     orders_left_out: int = 0
     why: str = ""
     starts: int = 0
@@ -70,8 +82,8 @@ def core_of(judgement: Judgement, specification: Specification, seconds: float =
     core = Core(needed, any_time, smallest=not shrinking.is_over(), why=why, starts=len(shrinking.starts))
     if len(calls) > MOST_ORDERED:
         return core
-    texts = _orders(calls, shrinking.specifications())
-    return replace(core, orders=texts[:MOST_SHOWN], orders_left_out=len(texts[MOST_SHOWN:]))
+    orders = _orders([*needed, *any_time], shrinking.specifications())
+    return replace(core, orders=orders[:MOST_SHOWN], orders_left_out=len(orders[MOST_SHOWN:]))
 
 
 def known_until(calls: Sequence[Call], moment: int) -> list[Call]:
@@ -263,34 +275,27 @@ def _pairs(calls: Sequence[Call]) -> list[list[int]]:
     return pairs
 
 
-def _orders(calls: Sequence[Call], specifications: Sequence[Specification]) -> list[str]:
-    """Return what contradicts the orders that time allows, the longest first; of some states only with one of these."""
-    found: dict[tuple[int, str], list[Specification]] = {}
+def _orders(calls: Sequence[Call], specifications: Sequence[Specification]) -> list[Refuted]:
+    """Return the orders that time allows, the longest first; of those that look alike, the first.
+
+    Where the object may begin in several states, an order that only some of them allow says in which one it is.
+    """
+    found: dict[tuple[str, ...], tuple[tuple[Call, ...], str, list[Specification]]] = {}
     for each in specifications:
-        for end in dict.fromkeys(_dead_ends(calls, each)):
-            found.setdefault(end, []).append(each)
-    texts = []
-    for (_, text), own in sorted(found.items(), key=lambda each: -each[0][0]):
-        of_all = len(own) == len(specifications)
+        ends: dict[tuple[str, ...], tuple[tuple[Call, ...], str]] = {}
+        for order, given in contradictions(Automaton(each), calls, merged=True):
+            would_give = "" if given is Impossible else value_text(given)
+            ends.setdefault((*map(call_text, order), would_give), (order, would_give))
+        for key, (order, would_give) in ends.items():
+            found.setdefault(key, (order, would_give, []))[2].append(each)
+    made = []
+    for order, would_give, own in sorted(found.values(), key=lambda each: -len(each[0])):
         first = own[0]
-        start = f"starting with {_state_text(first.state)}: " if isinstance(first, _From) and not of_all else ""
-        texts.append(start + text)
-    return texts
+        start = _state_text(first.state) if isinstance(first, _From) and len(own) < len(specifications) else ""
+        made.append(Refuted(tuple(calls.index(call) for call in order), would_give, start))
+    return made
 
 
 def _state_text(state: Any) -> str:
     own = getattr(state, "__dict__", {"it": state})
     return " and ".join(f"{name} = {value_text(value)}" for name, value in own.items())
-
-
-def _dead_ends(calls: Sequence[Call], specification: Specification) -> Iterator[tuple[int, str]]:
-    """Yield what contradicts the orders that time allows, and behind how many calls."""
-    for (*before, call), given in contradictions(Automaton(specification), calls, merged=True):
-        told = (
-            f"{', '.join(map(call_text, before))}: {call_text(call)}"
-            if before
-            else f"{call_text(call)} as the first call"
-        )
-        would = "cannot return" if given is Impossible else f"would give {value_text(given)}"
-        gave = "" if given is Impossible or call.result is UNKNOWN else f", gave {value_text(call.result)}"
-        yield len(before), f"{told} {would}{gave}"

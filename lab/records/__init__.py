@@ -56,13 +56,12 @@ if TYPE_CHECKING:
         ExploreOptions,
         OnDisk,
         Programs,
-        RefutedOrder,
         Replay,
         ReplayOptions,
         SmallestShape,
         Step,
     )
-    from .history import History, HistoryCall, HistoryCore, HistoryOptions, HistoryVerdict
+    from .history import History, HistoryCall, HistoryCore, HistoryOptions, HistoryVerdict, RefutedOrder
     from .hosts import BetweenHosts, Host, HostPart, Hosts, HostsOptions
     from .race import (
         CHECK,
@@ -135,10 +134,10 @@ _NAMES = {
     "common": "NEVER SCHEMA Damage Document Environment Holds Mount Quantiles Request",
     "documents": "encode json_schema load load_any untrusted",
     "explore": (
-        "CallMade CaseFailure Crashes Exploration ExploredCase ExploreOptions OnDisk Programs RefutedOrder Replay "
+        "CallMade CaseFailure Crashes Exploration ExploredCase ExploreOptions OnDisk Programs Replay "
         "ReplayOptions SmallestShape Step"
     ),
-    "history": "History HistoryCall HistoryCore HistoryOptions HistoryVerdict",
+    "history": "History HistoryCall HistoryCore HistoryOptions HistoryVerdict RefutedOrder",
     "hosts": "BetweenHosts Host HostPart Hosts HostsOptions",
     "race": (
         "CHECK HOST ITS_OWN RECOVERY Accesses Block Case Cpu Failure Field How LockFile Options "

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .common import Damage, Header
+from .history import RefutedOrder
 
 Verdict = Literal["broken", "holds", "unknown"]
 
@@ -79,14 +80,6 @@ class CallMade:
     result: str
     first_step: int
     last_step: int
-
-
-@dataclass(frozen=True, slots=True)
-class RefutedOrder:
-    """An order of calls (their places in `calls`, from 0) up to one that `would_give` another result than it gave."""
-
-    calls: list[int]
-    would_give: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,18 +40,31 @@ class HistoryCall:
 
 
 @dataclass(frozen=True, slots=True)
+class RefutedOrder:
+    """An order of calls, by their places in a list, from 0, up to one that `would_give` another result than it gave.
+
+    The text is empty where that call cannot return. The object begins in the state `start`; empty: in any that it may.
+    """
+
+    calls: list[int]
+    would_give: str
+    start: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryCore:
     """The smallest part of the history that no order explains, by the starts of the calls.
 
     `calls` contradict each other; `any_time` are calls that may have happened at any moment, or never, and are needed
-    to say so. All the others are left out: with them there is no order either. `orders` say where the longest orders
-    fail, `orders_left_out` how many more there are. `smallest` is false where the time was over before that was found.
-    Where `starts` is not 0, no order explains the calls in whichever of so many states the object was when they began.
+    to say so. All the others are left out: with them there is no order either. `orders` are the longest orders of both,
+    `any_time` after `calls`, up to where they fail; `orders_left_out` is how many more there are. `smallest` is false
+    where the time was over before that was found. Where `starts` is not 0, no order explains the calls in whichever of
+    so many states the object was when they began.
     """
 
     calls: list[HistoryCall]
     any_time: list[HistoryCall]
-    orders: list[str]
+    orders: list[RefutedOrder]
     orders_left_out: int = 0
     smallest: bool = True
     starts: int = 0

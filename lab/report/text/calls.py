@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from lab.records import Programs, Run
-from lab.report.format import Column, Table, plural, wrapped
+from lab.records import Programs, RefutedOrder, Run
+from lab.report.format import Column, Table, plural, table_width, wrapped
 
 from .failures import where
 
@@ -27,17 +28,56 @@ def called(programs: Programs) -> str:
 
 
 def no_order(programs: Programs) -> str:
-    """Return each order that the times allow, up to the first call that gave another result than it would have."""
-    lines = ["no order explains it"]
-    for order in programs.orders:
-        calls = [programs.calls[number] for number in order.calls]
-        told = ", ".join(f"worker {each.worker} {each.call}" for each in calls)
-        lines.append(wrapped(f"{told} would give {order.would_give}, gave {calls[-1].result};", "  ", indent=4))
-    if programs.more_orders:
-        lines.append(f"  {plural(programs.more_orders, 'more order')} would give other results too.")
-    else:
-        lines[-1] = lines[-1][:-1] + "."
-    return "\n".join(lines)
+    """Return why no order explains the calls of a program."""
+    calls = [Made(f"worker {each.worker}", each.call, each.result) for each in programs.calls]
+    return refuted(calls, programs.orders, programs.more_orders)
+
+
+class Made(NamedTuple):
+    """A call: who made it, what it was, and its result as text, empty where none is known."""
+
+    who: str
+    call: str
+    result: str
+
+
+MOST_COLUMNS = 4
+"""Of so many workers each has a column."""
+
+
+def refuted(made: Sequence[Made], orders: Sequence[RefutedOrder], more: int) -> str:
+    """Return the orders of calls that time allows, a row each, up to the call that would give another result.
+
+    There is a column for each worker, with the place of its calls in the order, where they are few and fit; else one.
+    """
+    who = sorted({each.who for each in made}, key=lambda each: (len(each), each))
+    table = _orders([(each, [each]) for each in who], made, orders) if len(who) <= MOST_COLUMNS else ""
+    if not table or "\n\n" in table or max(map(len, table.splitlines())) > table_width():
+        table = _orders([("calls in their order", who)], made, orders)
+    told = "No order explains it. Up to the call that would have given another result, the orders are:"
+    rest = [f"{plural(more, 'more order')} would give other results too."] if more else []
+    return "\n".join([wrapped(told), "", table, *rest])
+
+
+def _orders(columns: Sequence[tuple[str, Sequence[str]]], made: Sequence[Made], orders: Sequence[RefutedOrder]) -> str:
+    """Return the table of the orders; each column has a title and those whose calls it has."""
+
+    def cell(order: RefutedOrder, who: Sequence[str]) -> str:
+        calls = [(place, made[number]) for place, number in enumerate(order.calls, 1)]
+        name = len(who) > 1
+        return ", ".join(f"{place} {f'{each.who} ' * name}{each.call}" for place, each in calls if each.who in who)
+
+    shown: list[Column[RefutedOrder]] = [
+        Column(title, lambda order, who=who: cell(order, who), left=True, fold=10)  # type: ignore[misc]
+        for title, who in columns
+    ]
+    if any(order.start for order in orders):
+        shown.insert(0, Column("starts with", lambda order: order.start or "any state", left=True, fold=10))
+    shown += [
+        Column("would give", lambda order: order.would_give or "cannot return", left=True, fold=10),
+        Column("gave", lambda order: made[order.calls[-1]].result or "not known", left=True, fold=10),
+    ]
+    return Table(shown, orders, padding=1).render()
 
 
 def raced(run: Run) -> Iterator[str]:

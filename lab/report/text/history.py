@@ -10,6 +10,8 @@ from lab.records import History, HistoryCall, HistoryCore
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Style, duration, grid, table_width, wrapped
 
+from .calls import Made, refuted
+
 HEAD = ["process", "call", "result", "from", "to"]
 PICTURE = "time"
 LEFT = ["left", "left", "left", "right", "right"]
@@ -55,8 +57,9 @@ def _core(run: History) -> Iterator[str]:
     yield _table(run.core, duration if has_times else str)
     yield from _beside(run, run.core)
     if run.core.orders:
-        more = f"\n  and {run.core.orders_left_out:,} more" if run.core.orders_left_out else ""
-        yield "Where the orders fail:\n" + "\n".join(wrapped(each, "  ", indent=4) for each in run.core.orders) + more
+        calls = [Made(f"process {_short(each.process, 10)}", _short(each.call), _short(each.result, 14))
+                 for each in (*run.core.calls, *run.core.any_time)]  # fmt: skip
+        yield refuted(calls, run.core.orders, run.core.orders_left_out)
 
 
 def _table(core: HistoryCore, moment: Callable[[int], str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.errors import ExitCode
-from lab.records import SCHEMA, History, HistoryCall, HistoryCore, HistoryOptions
+from lab.records import SCHEMA, History, HistoryCall, HistoryCore, HistoryOptions, RefutedOrder
+from lab.report.text.calls import Made, refuted
 from lab.report.text.history import complaints, exit_code, text_of
 
 LONG = "x" * 60
@@ -40,7 +41,7 @@ def bars(text: str) -> list[str]:
 
 
 def test_the_bars_of_calls_lie_where_their_times_do_and_one_that_never_came_back_is_open() -> None:
-    text = text_of(history_of(HistoryCore([call(0), call(2, None), call(3)], [call(9)], ["write(1): no"])))
+    text = text_of(history_of(HistoryCore([call(0), call(2, None), call(3)], [call(9)], [RefutedOrder([0, 1], "2")])))
     assert [(bar[0], bar[-1]) for bar in bars(text)] == [("|", "|"), ("|", ">"), ("|", "|")]
     columns = [line.index("|") for line in text.splitlines() if "|" in line]
     assert columns == sorted(columns)
@@ -51,7 +52,14 @@ def test_the_bars_of_calls_lie_where_their_times_do_and_one_that_never_came_back
 
 def test_texts_that_are_long_are_cut_to_80_columns_and_rows_that_are_many_are_counted() -> None:
     long = replace(call(0, None, LONG, LONG), process=LONG)
-    core = HistoryCore([long, *map(call, range(1, 41))], [long] * 30, [f"{LONG} {LONG}"], 7, smallest=False, starts=6)
+    core = HistoryCore(
+        [long, *map(call, range(1, 41))],
+        [long] * 30,
+        [RefutedOrder([0, 1, 2, 3, 4, 41], LONG)],
+        7,
+        smallest=False,
+        starts=6,
+    )
     text = text_of(history_of(core, why="write(1) was not read", part="'k'"))
     assert max(map(len, text_of(history_of(HistoryCore([long, long], [long], []))).splitlines())) <= 80
     assert len(bars(text)) == 16
@@ -62,7 +70,7 @@ def test_texts_that_are_long_are_cut_to_80_columns_and_rows_that_are_many_are_co
         "29 other calls of the history are not needed.",
         "the object was then in one of 6 states",
         "Fewer calls may do",
-        "and 7 more",
+        "7 more orders would give other results too.",
         "of part 'k'",
     ):
         assert part in " ".join(text.split())
@@ -79,3 +87,19 @@ def test_each_verdict_has_its_exit_code_and_what_is_unknown_says_what_helps() ->
     runs = [history_of(), wrong, unknown]
     assert [exit_code(run) for run in runs] == [ExitCode.AS_EXPECTED, ExitCode.DAMAGE, ExitCode.UNABLE]
     assert [len(list(complaints(run))) for run in runs] == [0, 1, 1]
+
+
+def test_orders_have_a_column_for_each_worker_or_one_where_these_do_not_fit() -> None:
+    made = [Made("worker 0", "put(1)", "True"), Made("worker 10", "take()", ""), Made("worker 2", "put(2)", "False")]
+    orders = [RefutedOrder([0, 2, 1], ""), RefutedOrder([1, 0], "1", "count = 1")]
+    text = refuted(made, orders, 2)
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "starts with worker 0 worker 2 worker 10 would give gave" in rows
+    assert "any state 1 put(1) 2 put(2) 3 take() cannot return not known" in rows
+    assert "count = 1 2 put(1) 1 take() 1 True" in rows
+    assert rows[-1] == "2 more orders would give other results too."
+    long = [Made(f"worker {number}", f"put({'9' * 20})", "True") for number in range(4)]
+    for many in (long, [Made(f"worker {number}", "put(1)", "True") for number in range(5)]):
+        text = refuted(many, [RefutedOrder([3, 1, 2, 0], "False")], 0)
+        assert max(map(len, text.splitlines())) <= 80
+        assert "1 worker 3 put(" in text
