@@ -189,6 +189,7 @@ def test_without_a_compiler_the_lab_is_built_all_the_same_and_python_records(pur
 def test_with_a_compiler_the_recorder_is_compiled_once_for_every_python(compiled: Path) -> None:
     assert raced(compiled)["environment"]["recorder"] == "compiled"
     assert sorted(each.name for each in compiled.rglob("*.so")) == [
+        "_crowd.abi3.so",
         "_native.abi3.so",
         "_search.abi3.so",
         "_walk.abi3.so",
@@ -222,6 +223,7 @@ def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkey
         ("locking/_native.c", "racing/_recorder.c", "racing/_calls.c"),
         ("watching/_*.c",),
         ("histories/_search.c",),
+        ("processes/_crowd.c",),
         ("exploring/_*.c",),
     ],
 )

@@ -21,8 +21,8 @@ RAREST = 1e-9
 MOST = 1_000_000_000
 """The largest number on the command line: more would run for years, or need more memory than there is."""
 
-MOST_WORKERS = 4096
-"""So many processes can be asked for; most systems have room for fewer."""
+MOST_WORKERS = 32_768
+"""So many processes can be asked for: Linux numbers so many unless it is told otherwise."""
 
 MOST_BYTES = 1 << 40
 LONGEST = 40

@@ -33,7 +33,7 @@ Each raises an exception in the parent.
 """
 
 prctl = ctypes.CDLL(None).prctl
-_quick = import_module("_signal")
+quick = import_module("_signal")
 """The module with signal.signal and pthread_sigmask without their enumerations.
 
 A child copies a page for most objects that it looks at.
@@ -81,16 +81,26 @@ def live(body: Callable[[], None], there: Callable[[], bool], group: int | None 
 
     `there` returns whether its parent lives: one that died before the signal was asked for sends none.
     """
+
+    def begun() -> None:
+        prctl(PR_SET_PDEATHSIG, SIGKILL)
+        if not there():
+            raise SystemExit(1)
+        join_group(group, 0)
+        for stop in STOPS:
+            quick.signal(stop, SIG_DFL)
+        quick.pthread_sigmask(SIG_UNBLOCK, STOPS)
+        body()
+
+    end_after(begun)
+
+
+def end_after(body: Callable[[], None]) -> NoReturn:
+    """Run the body in a forked process, and end that process with its exit code."""
     status = 1
     try:
-        prctl(PR_SET_PDEATHSIG, SIGKILL)
-        if there():
-            join_group(group, 0)
-            for stop in STOPS:
-                _quick.signal(stop, SIG_DFL)
-            _quick.pthread_sigmask(SIG_UNBLOCK, STOPS)
-            body()
-            status = 0
+        body()
+        status = 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
     except BaseException as error:  # whatever it was, it must not reach the caller's frames

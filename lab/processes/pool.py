@@ -16,15 +16,18 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from errno import EAGAIN
+from functools import partial
 from operator import itemgetter
 from resource import struct_rusage
 from types import TracebackType
 
-from lab.errors import CannotRunError
 from lab.host.procfs import is_stopped, sleeps_in
+from lab.output import flush_output
 
 from .activity import note_hang
-from .child import fork_held, stops_held
+from .child import stops_held
+from .crowd import AT_ONCE, check_room, fork_some, refusal
 from .descendants import Descendants, Orphan, kill_tree
 from .external import GroupReaper
 from .namespaces import end_namespaces, fork_isolated
@@ -118,24 +121,17 @@ class WorkerPool:
         self._alive = -1
 
     def __enter__(self) -> WorkerPool:
+        check_room(self._count)
         barrier, self._barrier = os.pipe()
         self._alive, alive = os.pipe()
         self._descendants.__enter__()
         try:
             try:
                 with _no_collection():
-                    for index in range(self._count):
-                        with stops_held():  # a forked worker is recorded here before an interrupt
-                            self._fork(index, barrier, alive)
+                    self._fork_all(barrier, alive)
             finally:
                 os.close(barrier)
                 os.close(alive)
-        except OSError as error:
-            self._end()
-            raise CannotRunError(
-                f"fork refused for worker {index} of {self._count} ({error.strerror}); "
-                "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)"
-            ) from error
         except BaseException:
             self._end()
             raise
@@ -146,8 +142,10 @@ class WorkerPool:
     ) -> None:
         self._end()
 
-    def _fork(self, index: int, barrier: int, alive: int) -> None:
-        def body() -> None:
+    def _fork_all(self, barrier: int, alive: int) -> None:
+        """Fork the workers. Raises CannotRunError where one is refused."""
+
+        def body(index: int) -> None:
             os.close(self._barrier)
             os.close(self._alive)
             cpus = self._cpus(index)
@@ -158,14 +156,28 @@ class WorkerPool:
             os.read(barrier, 1)
             run()
 
-        if self._isolate:
+        flush_output()  # what the workers print comes after it, and they have no copy to print
+        index = number = 0
+        while index < self._count and not number:
+            with stops_held():  # forked workers are recorded here before an interrupt
+                if self._isolate:
+                    pids, number = self._fork_isolated(partial(body, index))
+                else:
+                    pids, self._group, number = fork_some(body, index, min(AT_ONCE, self._count - index), self._group)
+                self._running.update(zip(pids, range(index, self._count), strict=False))
+                index += len(pids)
+        if number:
+            raise refusal(number, index, self._count)
+
+    def _fork_isolated(self, body: Callable[[], None]) -> tuple[list[int], int]:
+        """Fork a worker in a namespace of its own; return its pid, and the error for which it was refused, else 0."""
+        try:
             made = fork_isolated(body, group=self._group)
-            pid, self._group = made.pid, made.group
-            self._firsts.add(made.first)
-        else:
-            pid = fork_held(body, group=self._group)
-            self._group = self._group or pid
-        self._running[pid] = index
+        except OSError as error:
+            return [], error.errno or EAGAIN
+        self._group = made.group
+        self._firsts.add(made.first)
+        return [made.pid], 0
 
     def gather(self, time_limit_s: float, *, apart: Collection[int] = ()) -> None:
         """Wait until every worker stands at the barrier or has ended before it, at most for the time limit.

@@ -79,21 +79,27 @@ def raced(workers: int) -> float:
 
 
 def crowd() -> None:
-    """seconds of a trial of N workers with one locked round each, of N times a bare fork and reap."""
-    print("workers   race s   bare s   ratio   (at most 1.5)")
+    """seconds of a trial of N workers with one locked round each, of N times a bare fork and reap; and of their CPU."""
+    print("workers   race s   bare s   ratio   CPU ratio   (at most 1.3)")
     for workers, repetitions in ((1000, 5), (4000, 2)):
         rows = []
         for _ in range(repetitions):
             bare = number([sys.executable, HERE / "bare_fork.py", workers])
-            rows.append((one_trial(workers), bare))
-        ratio = median(ours / bare for ours, bare in rows)
-        print(f"{workers:7} {median(row[0] for row in rows):8.2f} {median(row[1] for row in rows):8.2f} {ratio:7.2f}")
+            none, bare_cpu = (cpu_ms("", HERE / "bare_fork.py", count) for count in (1, workers))
+            rows.append((*one_trial(workers), bare, bare_cpu - none))
+        columns = [median(row[column] for row in rows) for column in (0, 2)]
+        ratio, cpu = median(row[0] / row[2] for row in rows), median(row[1] / row[3] for row in rows)
+        print(f"{workers:7} {columns[0]:8.2f} {columns[1]:8.2f} {ratio:7.2f} {cpu:11.2f}")
 
 
-def one_trial(workers: int) -> float:
-    """The trial alone: the difference between two trials and one, so that starting Python is not in it."""
-    few, many = (whole("counter", "--locked", "--workers", workers, "--rounds", 1, "--trials", n) for n in (1, 2))
-    return many - few
+def one_trial(workers: int) -> tuple[float, float]:
+    """The trial alone, in s and in ms of CPU: two trials less one, so that the start of Python is not in it."""
+    taken = []
+    for trials in (1, 2):
+        before = used_ms()
+        seconds = whole("counter", "--locked", "--workers", workers, "--rounds", 1, "--trials", trials)
+        taken.append((seconds, used_ms() - before))
+    return taken[1][0] - taken[0][0], taken[1][1] - taken[0][1]
 
 
 def whole(*arguments: object) -> float:
@@ -112,18 +118,23 @@ def start() -> None:
     print(f"{list_ms - bare:.0f} ms (at most 60)")
 
 
-def cpu_ms(compiled: str, *arguments: str) -> float:
+def used_ms() -> float:
+    """CPU of all processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (used.ru_utime + used.ru_stime)
+
+
+def cpu_ms(compiled: str, *arguments: object) -> float:
     """CPU of a command whose modules were compiled into that folder, as an installation has them beside itself."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = used_ms()
     subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, *map(str, arguments)],
         check=True,
         stdout=subprocess.DEVNULL,
         env={**environment, "PYTHONPYCACHEPREFIX": compiled},
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return used_ms() - before
 
 
 def memory() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from array import array
 from collections.abc import Callable, Container, Iterable
+from errno import EAGAIN
 
-from lab.processes import Exit, WorkerPool, cpus_for
+import pytest
+
+from lab.processes import Exit, WorkerPool, cpus_for, crowd
 from tests.helpers import is_running
 from tests.processes.limits import others_run
 
@@ -96,3 +100,42 @@ def all_gone(pids: Iterable[int]) -> bool:
 
 def void(value: object) -> None:
     pass
+
+
+LOOPS = ["python", *["compiled"] * (crowd.compiled is not None)]
+"""The loops that fork a pool."""
+
+
+def watch_forks(
+    patch: pytest.MonkeyPatch,
+    loop: str,
+    pids: list[int],
+    *,
+    most: int | None = None,
+    then: Callable[[], object] = lambda: None,
+) -> None:
+    """Fork by this loop from now on, and note the pids; after `most` a fork is refused. `then` follows each call."""
+    fork, fork_many = os.fork, crowd.compiled
+
+    def fork_one() -> int:
+        if len(pids) == most:
+            raise BlockingIOError(EAGAIN, os.strerror(EAGAIN))
+        pid = fork()
+        if pid:
+            pids.append(pid)
+            then()
+        return pid
+
+    def fork_several(made: array[int], group: int, stops: tuple[int, ...]) -> tuple[int, int, int]:
+        assert fork_many
+        count = len(made) if most is None else min(most - len(pids), len(made))
+        some = array("i", bytes(4 * count))
+        index, group, refused = fork_many(some, group, stops)
+        if index < 0:
+            made[:count] = some
+            pids.extend(some)
+            then()
+        return index, group, refused if count == len(made) else EAGAIN
+
+    patch.setattr(crowd, "compiled", fork_several if loop == "compiled" else None)
+    patch.setattr(os, "fork", fork_one)

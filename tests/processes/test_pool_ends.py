@@ -9,10 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from lab.errors import CannotRunError
-from lab.processes import Terminated, WorkerPool, fork_child, stop_on_sigterm
+from lab.processes import Terminated, WorkerPool, fork_child, pool, stop_on_sigterm
 from tests.helpers import OtherProcess, in_fresh_process, is_asleep, is_running, wait_until
 from tests.processes.pools import (
     LONG_S,
+    LOOPS,
     Run,
     all_gone,
     descriptors,
@@ -20,22 +21,16 @@ from tests.processes.pools import (
     hang_without_sigterm,
     nothing,
     pool_of,
+    watch_forks,
 )
 
 
-def refused_part_way(forks: int) -> dict[str, object]:
+def refused_part_way(loop: str, forks: int) -> dict[str, object]:
     """What is said where fork(2) answers EAGAIN after so many, and what is left."""
-    fork, pids, before = os.fork, list[int](), descriptors()
+    pids, before = list[int](), descriptors()
     found: dict[str, object] = {"said": "entered"}
-
-    def limited() -> int:
-        if len(pids) == forks:
-            raise BlockingIOError(11, "Resource temporarily unavailable")
-        pids.append(fork())
-        return pids[-1]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fork", limited)
+        watch_forks(patch, loop, pids, most=forks)
         found["ends"] = watch_ends(patch)
         try:
             with pool_of(hang, hang, hang_without_sigterm, hang):
@@ -63,14 +58,19 @@ def watch_ends(patch: pytest.MonkeyPatch, *, interrupt: bool = False) -> list[bo
 FORKING = {"forking": signal.SIGINT, "forking, sigterm": signal.SIGTERM}
 
 
-def interrupted(when: str) -> dict[str, object]:
-    """Ctrl-C at one moment of a race with workers that hang; SIGTERM where the name says so."""
+def interrupted(loop: str, when: str) -> dict[str, object]:
+    """Ctrl-C at one moment of a race with workers that hang; SIGTERM where the name says so.
+
+    They are forked two at a time. One that comes meanwhile comes just after the second fork, before the parent knows
+    the pid.
+    """
     before = descriptors()
     found: dict[str, object] = {}
     pids: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         found["ends"] = watch_ends(patch, interrupt=when == "ending")
-        signal_after_the_second_fork(patch, FORKING.get(when), pids)
+        patch.setattr(pool, "AT_ONCE", 2)
+        watch_forks(patch, loop, pids, then=lambda: signal_after_the_second(FORKING.get(when), pids))
         try:
             with stop_on_sigterm(), pool_of(ask_to_stop(when), hang, hang_without_sigterm) as workers:
                 workers.gather(LONG_S)
@@ -83,6 +83,11 @@ def interrupted(when: str) -> dict[str, object]:
         except (KeyboardInterrupt, Terminated) as error:
             found["raised"] = type(error).__name__
     return {**found, "forked": len(pids), "gone": all_gone(pids), "descriptors": descriptors() == before}
+
+
+def signal_after_the_second(number: signal.Signals | None, pids: list[int]) -> None:
+    if number and len(pids) == 2:
+        signal.raise_signal(number)
 
 
 def interrupt_the_next_close() -> None:
@@ -107,21 +112,6 @@ def ask_to_stop(when: str) -> Run:
         hang()
 
     return run
-
-
-def signal_after_the_second_fork(patch: pytest.MonkeyPatch, number: signal.Signals | None, pids: list[int]) -> None:
-    """A signal, if any, reaches the parent when it has just forked its second worker, before it knows the pid."""
-    fork = os.fork
-
-    def fork_into_signal() -> int:
-        pid = fork()
-        if pid:
-            pids.append(pid)
-            if number and len(pids) == 2:
-                signal.raise_signal(number)
-        return pid
-
-    patch.setattr(os, "fork", fork_into_signal)
 
 
 _kept: list[WorkerPool] = []
@@ -149,11 +139,12 @@ def pids_at_the_barrier() -> list[int]:
     return list(workers._running)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("forks", [0, 1, 3])
-def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None:
-    assert in_fresh_process(refused_part_way, forks) == {
+def test_a_fork_refused_part_way_leaves_none_of_those_forked(loop: str, forks: int) -> None:
+    assert in_fresh_process(refused_part_way, loop, forks) == {
         "said": f"fork refused for worker {forks} of 4 (Resource temporarily unavailable); "
-        "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)",
+        "lower --workers or raise the limit (ulimit -u, kernel.pid_max, or the container's limit of pids)",
         "forked": forks,
         "gone": True,
         "descriptors": True,
@@ -161,6 +152,7 @@ def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None
     }
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize(
     ("when", "raised", "forked"),
     [
@@ -173,9 +165,11 @@ def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None
         ("sigterm", "Terminated", 3),
     ],
 )
-def test_an_interrupt_leaves_no_worker_and_has_no_further_one_forked(when: str, raised: str, forked: int) -> None:
+def test_an_interrupt_leaves_no_worker_and_has_no_further_one_forked(
+    loop: str, when: str, raised: str, forked: int
+) -> None:
     expected = {"raised": raised, "forked": forked, "gone": True, "descriptors": True, "ends": [True]}
-    assert in_fresh_process(interrupted, when) == expected
+    assert in_fresh_process(interrupted, loop, when) == expected
 
 
 @pytest.mark.parametrize("pool_with", [pids_at_work, pids_at_the_barrier])

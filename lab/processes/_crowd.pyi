@@ -1,0 +1,3 @@
+from array import array
+
+def fork_many(pids: array[int], group: int, stops: tuple[int, ...], /) -> tuple[int, int, int]: ...
