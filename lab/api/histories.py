@@ -160,7 +160,7 @@ def _helps(judgement: Judgement, specification: Specification) -> Iterable[str]:
         yield "a longer --time-limit"
     model = specification.model if isinstance(specification, OfModel) else None
     known = model in MODELS.values()
-    if known and model not in (MODELS["stack"], MODELS["mutex"]):
+    if known and model is not MODELS["mutex"]:
         yield "values of which none is written twice: they tell which call wrote what"
     crashed = sum(call.open for call in judgement.calls)
     if crashed:

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { YES = 1, NO = 0, STOPPED = -1, FAILED = -2, NO_STATE = -1, LOOK_EVERY = 4096, STATES_KEPT = 64 };
+enum { YES = 1, NO = 0, STOPPED = -1, FAILED = -2, NO_STATE = -1, LOOK_EVERY = 512, STATES_KEPT = 64 };
 #define FREE UINT64_MAX
 #define HAS(set, slot) ((set)[(slot) >> 6] >> ((slot) & 63) & 1)
 #define ADD(set, slot) ((set)[(slot) >> 6] |= (uint64_t)1 << ((slot) & 63))

@@ -1,13 +1,14 @@
 """Answer exactly, in n log n, where the values tell which call wrote what: registers and logs, queues, counters.
 
 Each function takes the calls of one object and returns why no order explains them, or an empty text where one does. It
-raises `Ambiguous` where it cannot tell: two calls wrote the same value, say. Then the search answers. Stacks have no
-such function: whether a history of a stack is linearizable is hard even where all values differ.
+raises `Ambiguous` where it cannot tell: two calls wrote the same value, say. Then the search answers. Of stacks only
+contradictions of few calls are found: whether a history of a stack is linearizable is hard even where all values
+differ.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import accumulate, pairwise
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 from .automaton import freeze
 from .call import NEVER, UNKNOWN, Call, call_text, value_text
-from .models import Counter, Log, Map, Queue, Register
+from .models import Counter, Log, Map, Queue, Register, Stack
 
 WRITES, READS = ("write", "put", "append"), ("read", "get")
 FIRST = -1
@@ -214,9 +215,23 @@ def queue(calls: Sequence[Call]) -> str:
 
     Henzinger, Sezgin and Vafeiadis, Aspect-oriented linearizability proofs, 2013.
     """
+    try:
+        puts, takes, empty = _by_value(calls, Queue.takes, ("taken", "put"))
+    except Contradiction as why:
+        return str(why)
+    return _out_of_order(puts, takes) or _never_empty(puts, takes, empty)
+
+
+def _by_value(
+    calls: Sequence[Call], names: Sequence[str], words: tuple[str, str]
+) -> tuple[dict[Any, Call], dict[Any, Call], list[Call]]:
+    """Return the call that put each value, the one that took it, whose name is one of these, and those that found none.
+
+    Raises Contradiction for a value that was taken twice, or without having been put; `words` say these two.
+    """
     puts: dict[Any, Call] = {}
     for call in calls:
-        if call.name not in Queue.takes:
+        if call.name not in names:
             value = freeze(call.args[0]) if call.result is UNKNOWN else None
             if value is None or value in puts:
                 raise Ambiguous
@@ -224,16 +239,17 @@ def queue(calls: Sequence[Call]) -> str:
         elif call.result is UNKNOWN:
             raise Ambiguous
     takes: dict[Any, Call] = {}
+    empty = []
     for call in calls:
-        value = freeze(call.result) if call.name in Queue.takes else None
+        value = freeze(call.result) if call.name in names else None
         if value is None:
+            empty += [call] * (call.name in names)
             continue
         if value not in puts or call.last < puts[value].start:
-            return f"{value_text(value)} was taken, and not put before"
+            raise Contradiction(f"{value_text(value)} was {words[0]}, and not {words[1]} before")
         if takes.setdefault(value, call) is not call:
-            return f"{value_text(value)} was taken twice"
-    empty = [call for call in calls if call.name in Queue.takes and call.result is None]
-    return _out_of_order(puts, takes) or _never_empty(puts, takes, empty)
+            raise Contradiction(f"{value_text(value)} was {words[0]} twice")
+    return puts, takes, empty
 
 
 def _out_of_order(puts: dict[Any, Call], takes: dict[Any, Call]) -> str:
@@ -253,7 +269,7 @@ def _out_of_order(puts: dict[Any, Call], takes: dict[Any, Call]) -> str:
 
 
 def _never_empty(puts: dict[Any, Call], takes: dict[Any, Call], empty: list[Call]) -> str:
-    """Return which `take` found nothing though at every moment of it some value was in the queue for certain."""
+    """Return which `take` found nothing though at every moment of it some value was there for certain."""
     spans = sorted(
         (put.last, takes[value].start if value in takes else NEVER)
         for value, put in puts.items()
@@ -269,8 +285,39 @@ def _never_empty(puts: dict[Any, Call], takes: dict[Any, Call], empty: list[Call
     for call in empty:
         at = bisect_left(begins, call.start) - 1
         if at >= 0 and call.last < merged[at][1]:
-            return f"{call_text(call)} found nothing while the queue had a value for certain"
+            return f"{call_text(call)} found nothing while there was a value for certain"
     return ""
+
+
+MOST_PAIRS = 2_000_000
+"""So many pairs of values are compared at most: the search looks at the rest."""
+
+
+def stack(calls: Sequence[Call]) -> str:
+    """Answer for a stack in which no value is pushed twice, where two or three calls contradict each other.
+
+    Where none do, it raises `Ambiguous`: more calls may.
+    """
+    try:
+        pushes, pops, empty = _by_value(calls, Stack.takes, ("popped", "pushed"))
+    except Contradiction as why:
+        return str(why)
+    if found := _never_empty(pushes, pops, empty):
+        return found
+    order = sorted(pushes, key=lambda value: pushes[value].start)
+    starts = [pushes[value].start for value in order]
+    left = MOST_PAIRS
+    for low, pop in pops.items():
+        first, end = bisect_right(starts, pushes[low].last), bisect_left(starts, pop.start)
+        left -= max(0, end - first)
+        if left < 0:
+            break
+        for high in order[first:end]:
+            later = pops.get(high)
+            if pushes[high].last < pop.start and (later is None or pop.last < later.start):
+                what = f"which was popped after {value_text(low)}" if later else "which was not popped"
+                return f"{value_text(low)} was popped while {value_text(high)} lay above it, {what}"
+    raise Ambiguous
 
 
 def counter(calls: Sequence[Call]) -> str:
@@ -334,5 +381,6 @@ EXACT: dict[type, Callable[[Sequence[Call]], str]] = {
     Map: register,
     Queue: queue,
     Register: register,
+    Stack: stack,
 }
 """The functions by the models, and by no class derived from one: it may do something else."""

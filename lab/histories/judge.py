@@ -15,6 +15,7 @@ from . import search
 from .automaton import Automaton, OfModel, Specification
 from .call import UNKNOWN, Call
 from .exact import EXACT, Ambiguous
+from .stacks import automaton_for
 
 Verdict = Literal["linearizable", "not linearizable", "unknown"]
 
@@ -127,7 +128,7 @@ def judge(
         if why:
             judgement.verdict, judgement.calls, judgement.part, judgement.why = "not linearizable", own, part, why
             return judgement
-    return _searched(left, Automaton(specification), budget, judgement, native=native)
+    return _searched(left, automaton_for(specification, left.values()), budget, judgement, native=native)
 
 
 def _searched(

@@ -75,6 +75,7 @@ class Stack:
     """Last in, first out: `push` adds a value, `pop` takes the one that was added last."""
 
     silent = ("push",)
+    takes = ("pop",)
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -88,7 +89,7 @@ class Stack:
     @staticmethod
     def only_reads(name: str, args: tuple[Any, ...], result: Any) -> bool:
         """Return True for a `pop` that found nothing."""
-        return name == "pop" and result is None
+        return name in Stack.takes and result is None
 
 
 class Queue:

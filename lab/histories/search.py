@@ -37,7 +37,7 @@ def _compiled() -> Callable[..., tuple[Any, ...]] | None:
 
 compiled = _compiled()
 
-LOOK_EVERY = 4096
+LOOK_EVERY = 512
 """After so many configurations the search asks whether it shall stop."""
 
 STATES_KEPT = 64

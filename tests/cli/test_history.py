@@ -11,7 +11,7 @@ from lab.histories.call import Call
 from lab.records import load_any
 from tests.cli.commands import lines, refusal
 from tests.helpers import run_lab
-from tests.histories.made import json_lines, made
+from tests.histories.made import alike, json_lines, made
 
 STALE = [
     Call(0, "write", (1,), None, 0, 10), Call(1, "write", (2,), None, 20, 30), Call(2, "read", (), 1, 40, 50),
@@ -53,7 +53,7 @@ def test_a_linearizable_history_comes_from_standard_input_too(elsewhere: Path) -
 
 
 def test_a_history_that_takes_too_long_is_unknown_and_ends_with_3(elsewhere: Path) -> None:
-    Path("stack.jsonl").write_text(json_lines(made("stack", 1000, wrong=True)))
+    Path("stack.jsonl").write_text(json_lines(alike(made("stack", 1000, wrong=True))))
     done = run_lab("history", "stack.jsonl", "--time-limit", "0.3")
     assert done.returncode == 3
     assert "unknown: gave up when the time was over" in done.stdout

@@ -119,6 +119,10 @@ def _at(name: str, args: tuple[Any, ...], result: Any, start: int, end: int | No
 
 
 TOUCHING = {
+    "stack": [
+        [_at("push", (1,), None, 0, 1), _at("push", (2,), None, *put), _at("pop", (), 1, *pop), _at("pop", (), 2, 7, 8)]
+        for put, pop in (((2, 5), (5, 6)), ((1, 2), (5, 6)), ((2, 3), (5, 7)), ((2, 3), (5, 6)))
+    ] + [[_at("push", (1,), None, 0, 1), _at("push", (2,), None, 2, 3), _at("pop", (), 1, 5, None)]],
     "queue": [
         [_at("put", (1,), None, 0, 1), _at("take", (), 1, 3, 4), _at("put", (2,), None, 2, 3), _at("take", (), 2, 6, 7),
          _at("take", (), None, 2, 5)],

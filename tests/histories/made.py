@@ -67,6 +67,15 @@ def _spoil(calls: list[Call]) -> None:
     )
 
 
+def alike(calls: list[Call]) -> list[Call]:
+    """The same calls with few values, which do not tell who wrote what: hard to judge."""
+
+    def few(value: Any) -> Any:
+        return value % 10 if isinstance(value, int) else value
+
+    return [call._replace(args=tuple(map(few, call.args)), result=few(call.result)) for call in calls]
+
+
 def json_lines(calls: list[Call]) -> str:
     """The history as a file has it."""
     return "".join(

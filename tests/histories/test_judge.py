@@ -14,7 +14,7 @@ from lab.histories.core import core_of, known_from, known_until, read_units, val
 from lab.histories.judge import Budget, as_judged, judge
 from lab.histories.models import MODELS, Map, Mutex, Queue, Register
 from tests.histories.brute import DRAWN, NAMES, drawn, explained
-from tests.histories.made import PLANS, made
+from tests.histories.made import PLANS, alike, made
 
 
 def model_of(kind: str) -> type:
@@ -49,8 +49,31 @@ def test_a_read_of_nothing_after_a_value_is_told_with_the_calls_that_say_so() ->
         assert judge(as_judged(calls, OfModel(Map)), OfModel(Map)).why == why
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_stack_of_a_thousand_calls_whose_values_differ_is_judged(wrong: bool) -> None:
+    judgement = judge(made("stack", 1000, wrong=wrong), OfModel(MODELS["stack"]), Budget(configurations=100_000))
+    assert judgement.verdict == ("not linearizable" if wrong else "linearizable")
+
+
+def test_a_stack_is_judged_by_its_values_as_the_definition_judges_it() -> None:
+    def draw(random: Random) -> tuple[str, tuple[Any, ...], Any]:
+        return random.choice([("push", (random.choice((1, 2, 3)),), None), ("pop", (), random.choice((None, 1, 2, 3)))])
+
+    verdicts = []
+    for seed in range(1500):
+        pushed: set[Any] = set()
+        calls = [
+            call
+            for call in drawn(Random(f"values {seed}"), MODELS["stack"], draw)
+            if call.name == "pop" or not (call.args in pushed or pushed.add(call.args))  # type: ignore[func-returns-value]
+        ]
+        verdicts.append(judge(calls, OfModel(MODELS["stack"])).verdict == "linearizable")
+        assert verdicts[-1] == explained(calls, MODELS["stack"]), calls
+    assert 100 < sum(verdicts) < 1400
+
+
 def test_a_budget_ends_a_judgement_with_how_much_was_tried() -> None:
-    calls = made("stack", 400, wrong=True)
+    calls = alike(made("stack", 400, wrong=True))
     by_count = judge(calls, OfModel(MODELS["stack"]), Budget(configurations=500))
     assert (by_count.verdict, by_count.reason, by_count.undecided) == ("unknown", "configurations", 1)
     assert 500 <= by_count.configurations <= 502
