@@ -238,7 +238,7 @@ class Session:
         directory: Directory | Sequence[Directory],
         *,
         only: str | Sequence[str] | None = None,
-        seconds: float = 8.0,
+        seconds: float | None = None,
         seed: int | None = None,
         workers: int = 4,
         detects: float | str | None = None,
@@ -254,10 +254,10 @@ class Session:
     ) -> CheckResult:
         """Find out whether locking is safe in a directory, as `lab check` does; several are one by different mounts.
 
-        `only` are guarantees, groups of them, or parts. With `hosts` one directory is checked from these, as with
-        `lab check --hosts`: `python`, `ssh_config` and `rsh` say how they are reached, `timeout` how many seconds an
-        answer may take, and the commands `cut` and `heal`, with `faults`, cut the last of them off for at most
-        `cut_seconds`. Raises UsageError for what makes no sense, and CannotRunError where the directory cannot be used.
+        `only` are guarantees, groups of them, or parts. Random programs and races take 4 `seconds`, 8 with `hosts`:
+        then one directory is checked from these, as with `lab check --hosts`. `python`, `ssh_config` and `rsh` say how
+        they are reached, `timeout` how many seconds an answer may take, and the commands `cut` and `heal`, with
+        `faults`, cut the last of them off for at most `cut_seconds`. Raises UsageError for what makes no sense, and CannotRunError where the directory cannot be used.
         """
         over = reached(listed(hosts), python, ssh_config, rsh, timeout)
         given = checked(

@@ -207,11 +207,15 @@ def explore(
     return Job(len(cases), lambda tell: run(cases, options, tell, first or {}))
 
 
+CHECK_S, CHECK_HOSTS_S = 4.0, 8.0
+"""The seconds of a check where the user gives none: on one host, and over several, which answer more slowly."""
+
+
 def check(
     directories: Sequence[Directory],
     *,
     only: Sequence[str] | None = None,
-    seconds: float = 8.0,
+    seconds: float | None = None,
     seed: int = 0,
     workers: int = 4,
     detects: float | None = None,
@@ -240,7 +244,7 @@ def check(
     options = CheckOptions(
         directories=[anonymous_text(str(directory)) for directory in directories],
         only=names,
-        seconds=seconds,
+        seconds=seconds or (CHECK_HOSTS_S if reach else CHECK_S),
         seed=seed,
         workers=workers,
         detects=detects,

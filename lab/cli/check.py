@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--list", action="store_true", help="print the rules instead, those of --only or all; as JSON with --json")
     how = parser.add_argument_group("how")
     add = how.add_argument
-    add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and stress together (8)")
+    add("--seconds", type=positive, metavar="S", help="for random programs and stress together (4; 8 over hosts)")
     add_shared(how, "seed")
     help_of_workers = f"processes that race in the stress, 2 to {MOST_CHECKERS} (4)"
     add("-w", "--workers", type=between(2, MOST_CHECKERS), default=4, metavar="N", help=help_of_workers)

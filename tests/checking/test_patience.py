@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from lab.checking.actors.controller import ANSWER_S, DOUBT, REMEMBERED, SETTLE_S, USUAL_ANSWERS, Patience
+from lab.checking.actors.controller import (
+    ANSWER_S,
+    ASLEEP_S,
+    DOUBT,
+    HANDOFFS,
+    REMEMBERED,
+    SETTLE_S,
+    USUAL_ANSWERS,
+    WAKE_S,
+    Patience,
+)
 
 WAITS = ("waits",)
 MAY_WAIT = ("EDEADLK", "(waits)")
@@ -58,3 +68,11 @@ def test_one_slow_answer_among_quick_ones_changes_little_and_is_forgotten() -> N
     once = after(*quick, 0.02).settle_s(WAITS)
     assert after(*quick).settle_s(WAITS) < once < 0.1
     assert after(*quick, 0.02, *quick).settle_s(WAITS) == pytest.approx(after(*quick).settle_s(WAITS), rel=0.01)
+
+
+def test_a_lock_that_was_not_handed_over_when_it_was_measured_is_not_waited_for_so_long_again() -> None:
+    patience = Patience({"ofd": 0.5}, asleep={"posix", "flock"})
+    usual_s = HANDOFFS * 0.5
+    waits = {(): usual_s, ("posix",): ASLEEP_S, ("posix", "flock"): ASLEEP_S, ("posix", "ofd"): usual_s}
+    assert {locks: patience.wake_s_of(locks) for locks in waits} == waits
+    assert Patience().wake_s_of(["posix"]) == WAKE_S

@@ -74,7 +74,7 @@ ENOUGH = 7_000
 
 def strong_stress(stress_for: Callable[[float], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """A stress in which each race found something, or met enough to have found it: a busy machine takes longer."""
-    for seconds in (4.0, 12.0, 36.0):
+    for seconds in (2.0, 6.0, 18.0, 36.0):
         rows = stress_for(seconds)
         met = [max(row["case"]["contended_requests"], row["case"]["refused_requests"]) for row in rows]
         if all(row["verdict"] == "unsafe" or count >= ENOUGH for row, count in zip(rows, met, strict=True)):

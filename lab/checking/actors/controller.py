@@ -14,7 +14,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from signal import Signals
 from typing import Protocol, Self
@@ -34,6 +34,9 @@ WAKE_S = 3.0
 
 HANDOFFS = 8
 """A waiter that should be woken is allowed this many measured hand-offs, because one that polls backs off."""
+
+ASLEEP_S = 0.5
+"""The same for a lock whose waiters were not woken while hand-offs were measured, for many times as long."""
 
 LONGEST_ANSWER_S, LONGEST_WAKE_S = 10.0, 20.0
 """These are the ceilings of both, whatever was measured, because a check has to end."""
@@ -55,9 +58,11 @@ DOUBT = 10
 class Patience:
     """The time limits of calls on one filesystem."""
 
-    def __init__(self, handoffs: Mapping[str, float] | None = None) -> None:
+    def __init__(self, handoffs: Mapping[str, float] | None = None, asleep: Collection[str] = ()) -> None:
         self.handoffs = dict(handoffs or {})
         """The slowest hand-off of each lock, in seconds."""
+        self.asleep = frozenset(asleep)
+        """The locks that were released and not handed over: `lab.checking.actors.pool.CEILING_S` was not enough."""
         self._usual_s = 0.0
 
     @property
@@ -74,6 +79,13 @@ class Patience:
     def wake_s(self) -> float:
         """Return the seconds allowed for a waiter that should be woken, counted from the last time one was woken."""
         return max(WAKE_S, min(LONGEST_WAKE_S, HANDOFFS * self.handoff_s))
+
+    def wake_s_of(self, locks: Collection[str]) -> float:
+        """Return the same for a waiter for one of these locks, given by their guarantees.
+
+        Where all of them left their waiters asleep before, nothing is learnt from another long wait.
+        """
+        return ASLEEP_S if locks and self.asleep.issuperset(locks) else self.wake_s
 
     def answered_in(self, seconds: float) -> None:
         """Record the time that a lock call took which does not wait."""

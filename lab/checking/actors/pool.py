@@ -33,26 +33,31 @@ ROUNDS = 3
 Stages = Callable[[], AbstractContextManager[RealStage]]
 
 
-def measure_handoffs(stages: Stages) -> dict[str, float]:
-    """Return the slowest hand-off of each lock, in seconds; a lock that is refused or not handed over has none.
+def measure_handoffs(stages: Stages) -> Patience:
+    """Return the patience that follows from the slowest hand-off of each lock, and which locks were not handed over.
 
     Stop early where a request is not answered: the state that it left behind shows enough.
     """
     slowest: dict[str, float] = {}
+    asleep: set[str] = set()
     for _ in range(ROUNDS):
         with stages() as stage:
-            found = _Measurement(stage).perform()
+            measurement = _Measurement(stage)
+            found = measurement.perform()
+        asleep |= measurement.asleep
         for lock, seconds in found.items():
             slowest[lock] = max(seconds, slowest.get(lock, 0.0))
         if not found or max(found.values()) > QUICK_S:
             break
-    return slowest
+    return Patience(slowest, asleep)
 
 
 class _Measurement:
     """One program: actors A, B and C of each lock, on a file of its own."""
 
     def __init__(self, stage: RealStage) -> None:
+        self.asleep: set[str] = set()
+        """The locks for which processes still wait at the end, though they were released."""
         self._stage = stage
         self._silent = False
 
@@ -72,6 +77,7 @@ class _Measurement:
                     waiting = {other: its for other, its in waiting.items() if its != lock}
                     break
                 released[lock] = self._release(name, lock)
+        self.asleep = set() if self._silent else {*waiting.values()}
         return {lock: max(seconds) for lock, seconds in took.items() if len(seconds) == 2}
 
     def _is_contended(self, lock: str) -> bool:
@@ -124,7 +130,7 @@ class ActorPool:
         """Measure once how long hand-offs of locks take here: all time limits are scaled by it."""
         if not self._measured:
             self._measured = True
-            self.patience = Patience(measure_handoffs(self.stage))
+            self.patience = measure_handoffs(self.stage)
         return self.patience
 
     @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGUSR1
 
-from lab.checking.blame import OF_THE_SYSTEM, UNANSWERED
+from lab.checking.blame import OF_THE_SYSTEM, UNANSWERED, family_of
 from lab.checking.language import DIRECTED, GET, NAME_CALLS, OPEN_MODES, SET, Call, Step
 from lab.errors import CannotRunError
 from lab.host.procfs import STOPPED
@@ -47,6 +47,8 @@ class RealStage:
         self._prefix = prefix
         self._handles: dict[str, Handle] = {}
         self._gone: list[Handle] = []
+        self._asked: dict[Handle, str] = {}
+        """The lock that an actor asked for last, in a call that may wait, by its guarantee."""
         self._cast = 0
 
     @property
@@ -110,6 +112,8 @@ class RealStage:
             )
             for number, step in enumerate(steps)
         ]
+        for waiting in [step.call for step in steps if step.call.may_wait]:
+            self._asked[handle] = family_of(waiting)
         results = handle.make_all(calls)
         if results[-1].startswith(UNANSWERED):
             note_hang(f"{steps[len(results) - 1].call} = {results[-1]}")
@@ -121,6 +125,7 @@ class RealStage:
         if call.verb in SPOILING:
             handle.fresh = False
         if call.may_wait:
+            self._asked[handle] = family_of(call)
             return handle.outcome(self._patience.settle_s(expected))
         begun = time.monotonic()
         calls = len(call.args) - 1 if call.verb == "held" else 1
@@ -220,13 +225,14 @@ class RealStage:
         Of many waiters each has to wait for those before it.
         """
         others = [each for each in self._handles.values() if each.pending and each is not handle]
+        wake_s = self._patience.wake_s_of([self._asked[handle]] if handle in self._asked else ())
         begun = before = time.monotonic()
         while not (answer := handle.heard(HEARD_MS)):
             now = time.monotonic()
             back = [each for each in others if each.has_answered()]
             if back:
                 others, before = [each for each in others if each not in back], now
-            if now - before >= self._patience.wake_s or now - begun >= STARVED_S:
+            if now - before >= wake_s or now - begun >= STARVED_S:
                 return "waits"
         return self._named(answer)
 

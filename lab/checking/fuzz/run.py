@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from os import devnull
 from typing import Any
 
-from lab.checking.actors.controller import Patience
 from lab.checking.actors.pool import ActorPool
 from lab.checking.blame import family_of
 from lab.checking.language import Call
@@ -84,12 +83,12 @@ Again = Callable[[Sequence[Call], float], Differs | None]
 class Shrinking:
     """One difference, and the shortest program so far that shows it, or another one of its kind."""
 
-    def __init__(self, first: Differs, seconds: float, patience: Patience) -> None:
+    def __init__(self, first: Differs, seconds: float, wake_s: float) -> None:
         self._kind = roughly(first)
         self._first = self._best = first
         self._seconds = seconds
-        self._wake_s = patience.wake_s
-        self.hurry_s = patience.wake_s / HURRY
+        self._wake_s = wake_s
+        self.hurry_s = wake_s / HURRY
         self._deadline = time.monotonic() + max(DRAWING_S, DRAWING * seconds)
 
     def is_over(self) -> bool:
@@ -227,12 +226,16 @@ class Search:
             return
         if self._shrinking is None:
             self._tell(f"random programs: {difference.call} = {difference.observed}; looking for less that shows it")
-            self._shrinking = Shrinking(difference, self._seconds, self._actor_pool.patience)
+            self._shrinking = Shrinking(difference, self._seconds, self._wake_s)
         if self._shrinking.takes(difference):
             raise Met
 
+    @property
+    def _wake_s(self) -> float:
+        return self._actor_pool.patience.wake_s_of(self._families)
+
     def _drawn(self, program: Program) -> Differs | None:
-        with self._twins(self._shrinking.hurry_s if self._shrinking else self._actor_pool.patience.wake_s) as twins:
+        with self._twins(self._shrinking.hurry_s if self._shrinking else self._wake_s) as twins:
             difference = _difference(lambda: twins.perform_all(Drawing(program, self._families), program))
         if isinstance(difference, Disturbed):
             self._disturbed += 1
