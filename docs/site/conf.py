@@ -16,7 +16,7 @@ PARTS = {
     "Test your program": ["docs/programs", "docs/watch", "docs/histories"],
     "Your own scenario": ["docs/own-scenario"],
     "Explore": ["docs/explore", "docs/operations", "docs/crash"],
-    "Prices": ["docs/bench", "docs/plot"],
+    "Prices": ["docs/bench", "docs/scale", "docs/plot"],
     "In CI": ["docs/ci"],
     "Concepts": ["docs/clean", "docs/mapped-files", "docs/page", "docs/backings", "docs/memory-model", "docs/security"],
     "Reference": ["docs/commands", "docs/exit-codes", "docs/documents", "docs/glossary", "docs/api", "results/README"],

@@ -257,7 +257,8 @@ class Session:
         `only` are guarantees, groups of them, or parts. Random programs and races take 4 `seconds`, 8 with `hosts`:
         then one directory is checked from these, as with `lab check --hosts`. `python`, `ssh_config` and `rsh` say how
         they are reached, `timeout` how many seconds an answer may take, and the commands `cut` and `heal`, with
-        `faults`, cut the last of them off for at most `cut_seconds`. Raises UsageError for what makes no sense, and CannotRunError where the directory cannot be used.
+        `faults`, cut the last of them off for at most `cut_seconds`. Raises UsageError for what makes no sense, and
+        CannotRunError where the directory cannot be used.
         """
         over = reached(listed(hosts), python, ssh_config, rsh, timeout)
         given = checked(

@@ -168,12 +168,12 @@ def of_rules(place: Path, chosen: list[Rule]) -> Measured:
 
 
 def default() -> None:
-    """seconds of a whole default `check`, of which 8 go to random programs and stress."""
-    print("filesystem   seconds   /8 s   programs   (at most 15 s)")
+    """seconds of a whole default `check`, of which 4 go to random programs and stress."""
+    print("filesystem   seconds   /4 s   programs   (at most 8 s)")
     for place in PLACES:
         seconds, document = checked(place)
         drawn = document["random"]["programs"]
-        print(f"{kind_of(place):10} {seconds:9.1f}{seconds / 8:7.2f}{drawn:11,}")
+        print(f"{kind_of(place):10} {seconds:9.1f}{seconds / 4:7.2f}{drawn:11,}")
 
 
 def stress() -> None:
