@@ -14,6 +14,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,9 +91,12 @@ class _Stage:
         self._blank = memoryview(bytes(len(self._board) * 8)).cast("q")
         self._starts = type(plan.shape.scenario).start is not Scenario.start
         self._stops = [turn for turn in plan.turns if turn.waiters]
+        self._digests = [digest(own) for own in plan.reports]
+        self._raised = tuple(text.partition(":")[0] for text in plan.raised)
         self._poll = select.poll()
         self._poll.register(self._pipes.reading[-1], select.POLLIN)
         self._pool = WorkerPool(self._workers, self._worker(str(path)), cpus_for("none"))
+        self._affinity: set[int] = set()
 
     def _worker(self, path: str) -> Callable[[int], Callable[[], None]]:
         def prepare(index: int) -> Callable[[], None]:
@@ -101,7 +105,12 @@ class _Stage:
         return prepare
 
     def __enter__(self) -> _Stage:
-        self._pool.__enter__()
+        self._share_a_processor()
+        try:
+            self._pool.__enter__()
+        except BaseException:
+            self._leave_it()
+            raise
         try:
             self._pool.gather(self._limit_s)
             self._pids = {index: pid for pid, index in self._pool.pids.items()}
@@ -111,7 +120,22 @@ class _Stage:
             raise
         return self
 
+    def _share_a_processor(self) -> None:
+        """Keep this process, and those that it forks from now on, on one processor.
+
+        One of them runs at a time, so nothing is lost; and a turn passes without a wake-up of another processor, which
+        takes longer than all else that a turn does.
+        """
+        self._affinity = os.sched_getaffinity(0)
+        with suppress(OSError):
+            os.sched_setaffinity(0, cpus_for("one")(0) or self._affinity)
+
+    def _leave_it(self) -> None:
+        with suppress(OSError):  # the processors that this process may use were taken from it meanwhile
+            os.sched_setaffinity(0, self._affinity)
+
     def __exit__(self, *raised: object) -> None:
+        self._leave_it()
         self._pool.__exit__(None, None, None)
         self._pipes.close()
         self._mapping.close()
@@ -207,11 +231,9 @@ class _Stage:
         result.content, result.files = content, files
         same = content == plan.final[: self._size] and files == {**plan.shape.files(plan.final)}
         result.reports = [(kind, text) for each in left for kind, text in each["seen"]]
-        expected = tuple(text.partition(":")[0] for text in plan.raised)
         if plan.stuck:
             return same
-        seen = all(each["digest"] == digest(own) for each, own in zip(left, plan.reports, strict=True))
-        return same and seen and kinds == expected
+        return same and [each["digest"] for each in left] == self._digests and kinds == self._raised
 
 
 def check_mapped(shape: Shape) -> None:

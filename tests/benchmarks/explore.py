@@ -196,7 +196,7 @@ def replayed() -> None:
         pooled.append(rate(plan, 2_000, each=2_000))
         forked.append(rate(plan, 60, each=1))
     ratio = median(one / other for one, other in zip(pooled, forked, strict=True))
-    print(f"pooled workers {median(pooled):10,.0f}   (at least 3,000)")
+    print(f"pooled workers {median(pooled):10,.0f}   (at least 10,000)")
     print(f"a fork each    {median(forked):10,.0f}   {ratio:.1f} x (at least 3)")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from lab import Deadlock
+from lab.errors import CannotRunError
 from lab.exploring import replay_worker
 from lab.exploring.replay import Result, replay
 from lab.exploring.replay_worker import HUB, Turn, plan_of, turns_of
@@ -25,6 +26,7 @@ from lab.exploring.tally import Tally
 from lab.exploring.world import World
 from lab.locking import Action, Leaky, find_lock
 from lab.memory import workspace
+from lab.processes import WorkerPool
 from lab.scenario import Damage, Found, find_scenarios
 from tests.exploring.worlds import cells, follow, scenario_of, world
 from tests.helpers import OtherProcess
@@ -361,3 +363,39 @@ def test_a_lock_that_answers_otherwise_is_a_divergence_with_both_answers(
 def test_a_lock_that_lies_where_nobody_waits_goes_unnoticed(other: OtherProcess) -> None:
     """A replay never asks for what is held, but where a ring is the point: it shows an order, and tests no lock."""
     assert other.call(under, "lies", "short_range", "fcntl") == REPRODUCED
+
+
+def processors(refused: bool) -> dict[str, Any]:
+    """How many processors those that pass the turn may use while they do, and whether the parent has its own again."""
+    before, seen = os.sched_getaffinity(0), list[set[int]]()
+    release = WorkerPool.release
+
+    def look(pool: WorkerPool) -> int:
+        seen.extend(os.sched_getaffinity(pid) for pid in (0, *pool.pids))
+        return release(pool)
+
+    def refuse(pool: WorkerPool) -> WorkerPool:
+        seen.append(os.sched_getaffinity(0))
+        raise CannotRunError("refused")
+
+    made = world("counter", "none")
+    schedule = shortest(made)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerPool, *("__enter__", refuse) if refused else ("release", look))
+        try:
+            performed(made, schedule, times=1)
+        except CannotRunError:
+            assert refused
+    return {
+        "shared": len(set(map(frozenset, seen))) == 1 == len(seen[0]),
+        "processes": len(seen),
+        "own again": os.sched_getaffinity(0) == before,
+    }
+
+
+@pytest.mark.parametrize(("refused", "processes"), [(False, 3), (True, 1)])
+def test_those_that_pass_the_turn_share_a_processor_and_the_parent_gets_its_own_back(
+    refused: bool, processes: int, other: OtherProcess
+) -> None:
+    found = other.call(processors, refused)
+    assert found == {"shared": True, "processes": processes, "own again": True}
