@@ -312,6 +312,7 @@ class Session:
         hold: float | None = None,
         think: float | None = None,
         pin: str | None = None,
+        native: bool = False,
         backing: str | Sequence[str] | None = None,
         sizes: int | Sequence[int] | None = None,
         dir: Directory | Sequence[Directory] | None = None,  # noqa: A002 - as on the command line
@@ -321,6 +322,7 @@ class Session:
         """Measure what locks cost, as `lab bench` does; with `backing` and nothing about locks, what copying costs.
 
         `lock` is as in `race`; those of the kernel, where it is left out. `hold` and `think` are in microseconds.
+        With `native` the loops are in C.
         Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
         """
         given = checked(
@@ -332,6 +334,7 @@ class Session:
             hold=hold,
             think=think,
             pin=pin,
+            native=native,
             backing=listed(backing),
             sizes=listed(sizes),
             seconds=seconds,

@@ -353,24 +353,28 @@ def bench(
     sizes: Sequence[int] | None = None,
     seconds: float = 1.0,
     repeats: int = 31,
+    native: bool = False,
     trace: bool = False,
 ) -> Job[Bench]:
     """Measure what locks cost; with `backing` and nothing about locks, what copying costs. `hold`, `think` are in ns.
 
-    Raises UsageError for what makes no sense together, and for a `trace` of copying.
+    Raises UsageError for what makes no sense together, and for a `trace` of copying; CannotRunError for `native`
+    without the compiled part.
     """
     from lab.locking.registry import KERNEL
-    from lab.measuring.cases import MOST_HELD, PRICES
+    from lab.measuring.cases import MOST_HELD, PRICES, check_native
     from lab.measuring.copying import SIZES
     from lab.measuring.run import run
     from lab.records import BenchOptions
 
-    about_locks = any(each is not None for each in (lock, price, workers, ranges, held, hold, think, pin))
+    about_locks = native or any(each is not None for each in (lock, price, workers, ranges, held, hold, think, pin))
     if sizes and (about_locks or backing is None):
         raise UsageError("--sizes is about copying; give --backing alone, or leave it out")
     copies = backing is not None and not about_locks
     if copies and trace:
         raise UsageError("--trace is about locks: copying takes none; add --lock NAME, or leave it out")
+    if native:
+        check_native(lock or KERNEL, backing=backing is not None, busy=bool(hold or think))
     if max(held or [0]) > MOST_HELD:
         raise UsageError(f"--held {max(held or [0])} is too many: at most {MOST_HELD:,}")
     if price == ["hand-off"] and workers == [1]:
@@ -378,7 +382,7 @@ def bench(
     numbers, prices = list(workers or [2]), list(price or PRICES)
     _check_dealt(dir, 1 if copies or prices == ["uncontended"] else max(numbers))
     options = BenchOptions(
-        backings=_backings(backing),
+        backings=["mapped"] if native else _backings(backing),
         sizes=list(sizes or SIZES) if copies else [],
         directory=str(dir[0]),
         seconds=seconds,
@@ -396,6 +400,7 @@ def bench(
             hold_ns=hold or 0,
             think_ns=think or 0,
             pin=pin or "spread",
+            native=native,
         )
     return Job(repeats + 1, lambda tell: run(options, tell), keeps=not copies)
 

@@ -64,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("none", "spread", "one"),
         help="leave the workers' CPUs to the kernel, deal them out, or share one (spread)",
     )
+    add(
+        "--native",
+        action="store_true",
+        help="lock, add 1 and unlock in C, recorded as ever: what a pair costs without Python (kernel locks)",
+    )
     add = parser.add_argument_group("backings").add_argument
     add(
         "--backing",
@@ -124,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         sizes=arguments.sizes,
         seconds=arguments.seconds,
         repeats=arguments.repeats,
+        native=arguments.native,
         trace=bool(arguments.trace),
     )
     with Documents("bench", arguments, keep=job.keeps) as documents:

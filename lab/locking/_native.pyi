@@ -6,6 +6,9 @@ LAYOUT: dict[str, int]
 SLOTS: dict[str, int]
 
 def bucket(time_ns: int, /) -> int: ...
+def add_in_turn(
+    holds: tuple[Hold, ...], additions: tuple[memoryview, ...], stop: memoryview, at: int, rounds: int = 0, /
+) -> None: ...
 
 class Call:
     def __new__(

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from lab.analysis.holds import Span
 from lab.errors import CannotRunError
-from lab.locking import find_lock
+from lab.locking import NATIVE, find_lock
 from lab.locking.kernel import bare_loop
 from lab.memory import MAPPED, anonymous, enter, open_file
 from lab.processes import WorkerPool, cpus_for
@@ -184,12 +184,24 @@ def _in_the_lab(descriptor: int, counter: c_uint64, rounds: int, log: Log) -> No
             counter.value += 1
 
 
-def loops(folder: Path, pin: str, opened: ExitStack) -> list[Loop]:
-    """Return the three loops, in the order in which they are reported, on the processor of a first worker."""
+def _in_c(descriptor: int, counter: c_uint64, rounds: int, log: Log) -> None:
+    """Run the loop of the lab in C, which records every hold."""
+    assert NATIVE  # noqa: S101 - for the type checker
+    acquire, release = find_lock("fcntl").actions(descriptor, 0, 8, write=True)
+    hold = Hold(acquire, release, log.segment(0), Span(0, 8, write=True).pack())
+    NATIVE.add_in_turn((hold,), (memoryview(counter).cast("B"),), memoryview(bytearray(8)), -1, rounds)
+
+
+def loops(folder: Path, pin: str, opened: ExitStack, *, native: bool = False) -> list[Loop]:
+    """Return the loops, in the order in which they are reported, on the processor of a first worker.
+
+    There are three, and beside `native` cases that of the lab in C too.
+    """
     return [
         CLoop(folder, pin, opened),
         PythonLoop("CPython loop", _in_python, folder, pin),
         PythonLoop("the lab", _in_the_lab, folder, pin),
+        *([PythonLoop("the lab, native", _in_c, folder, pin)] if native else []),
     ]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lab.analysis.statistics import plural
-from lab.locking import Lock
+from lab.errors import CannotRunError, UsageError
+from lab.locking import NATIVE, Lock
+from lab.locking.registry import KERNEL
 from lab.records import BenchOptions, LockCost, Price, Ranges
 
 PRICES: tuple[Price, ...] = ("uncontended", "hand-off", "queue")
@@ -27,18 +29,20 @@ class Case:
     hold_ns: int
     think_ns: int
     pin: str
+    native: bool = False
 
     @property
     def name(self) -> str:
         """Return the name that distinguishes it from all others; defaults are left out, to pair up with other runs."""
-        parts = {
+        parts: dict[str, object] = {
             plural(self.workers, "worker"): self.price != "uncontended",
             "disjoint": self.ranges == "disjoint",
             f"{self.held:,} held": self.held,
-            self.backing: self.backing,
+            self.backing: self.backing and not self.native,
             f"hold {self.hold_ns / 1000:g} us": self.hold_ns,
             f"think {self.think_ns / 1000:g} us": self.think_ns,
             _PINNED[self.pin]: self.pin != "spread",
+            "native": self.native,
         }
         return ", ".join([f"{self.lock.name} {self.price}", *(words for words, named in parts.items() if named)])
 
@@ -62,6 +66,7 @@ class Case:
             hold_ns=self.hold_ns,
             think_ns=self.think_ns,
             pin=self.pin,
+            native=self.native,
             reason=reason,
             exists=not self.unable,
         )
@@ -86,6 +91,7 @@ def cases_of(lock: Lock, options: BenchOptions) -> Iterator[Case]:
                     hold_ns=options.hold_ns if queues else 0,
                     think_ns=options.think_ns if queues else 0,
                     pin=options.pin,
+                    native=options.native,
                 )
 
 
@@ -98,3 +104,18 @@ def _situations(options: BenchOptions) -> Iterator[tuple[Price, int, Ranges]]:
                 yield price, workers, "same"
             elif price == "queue":
                 yield from ((price, workers, ranges) for ranges in options.ranges)
+
+
+def check_native(locks: Sequence[str], *, backing: bool, busy: bool) -> None:
+    """Raise UsageError for what the loops in C do not do, CannotRunError where they are not compiled."""
+    for name in locks:
+        if name not in KERNEL:
+            raise UsageError(f"--native --lock {name}: only the kernel's locks have a loop in C: {', '.join(KERNEL)}")
+    if backing:
+        raise UsageError("--native adds in the mapped file; leave out --backing")
+    if busy:
+        raise UsageError("--native: nothing but one addition is inside; leave out --hold and --think")
+    if not NATIVE:
+        raise CannotRunError(
+            "--native needs the lab's compiled part: install again with a C compiler and Python.h, without LAB_PURE"
+        )

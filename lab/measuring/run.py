@@ -231,7 +231,7 @@ def price(options: BenchOptions, folders: Sequence[Path], tell: Callable[[str], 
     """
     with ExitStack() as opened:
         cases = [case for name in options.locks for case in _cases(name, options, folders)]
-        harness = [TimedLoop(loop) for loop in loops(folders[0], options.pin, opened)]
+        harness = [TimedLoop(loop) for loop in loops(folders[0], options.pin, opened, native=options.native)]
         if any(each.case.price == "hand-off" for each in cases):
             harness.append(TimedLoop(WakeUp(options.pin)))
         prices = Prices(cases, harness, Others(), clock())

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic_ns
 from typing import TypeVar
 
 from lab.analysis.holds import Span
 from lab.errors import CannotRunError
-from lab.locking import Lock, prepared
+from lab.locking import NATIVE, Lock, prepared
 from lab.memory import MAPPED, OpenFile, Shared, find_backing
 from lab.memory.protocol import Held
 from lab.processes import private_bytes
@@ -199,6 +200,8 @@ class Member:
 
     def _working(self) -> Loop:
         case, stop = self._work.case, self._work.stop
+        if case.native:
+            return self._in_c()
         if case.price == "hand-off":
             numbers = range(case.workers + 1)
             added = [self._addition(number) for number in numbers] if case.backing else ()
@@ -207,6 +210,24 @@ class Member:
         inside = _inside(case, self._addition(number) if case.backing else None)
         hold = self._hold(number)
         return busy_pairs(hold, stop, inside, case.think_ns) if inside else pairs(hold, stop)
+
+    def _in_c(self) -> Loop:
+        """Return the same loop in C, with an addition inside; in a ring of hand-offs one lock is acquired here."""
+        case, stop = self._work.case, self._work.stop
+        assert NATIVE  # noqa: S101 - for the type checker
+        rings = case.price == "hand-off"
+        numbers = range(case.workers + 1) if rings else [self._index if case.ranges == "disjoint" else 0]
+        holds = tuple(self._hold(number) for number in numbers)
+        if rings:
+            holds[self._index].__enter__()
+        words = tuple(self._word(number) for number in numbers)
+        return partial(NATIVE.add_in_turn, holds, words, stop, self._index if rings else -1)
+
+    def _word(self, number: int) -> memoryview:
+        """Return the 8 bytes to which 1 is added inside a lock, in the mapped file."""
+        mapped = self._files[number % len(self._files)].buffer
+        assert mapped is not None  # noqa: S101 - for the type checker
+        return memoryview(mapped)[number * APART : number * APART + 8]
 
     def _addition(self, number: int) -> Loop:
         return addition(self._files[number % len(self._files)], number * APART)

@@ -38,6 +38,8 @@ typedef struct {
     uint64_t slot; /* where the present hold is recorded; 0: it found the log full */
 } Hold;
 
+static PyTypeObject *hold_type;
+
 static PyObject *hold_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
     static char *names[] = {"acquire", "release", "log", "span", "histogram", NULL};
@@ -90,7 +92,8 @@ static void name_deadlock(void)
     Py_XDECREF(trace);
 }
 
-static PyObject *hold_enter(Hold *self, PyObject *Py_UNUSED(ignored))
+/* Acquire, and record when; 0, or -1 with an exception. */
+static inline int enter(Hold *self)
 {
     uint64_t *log = self->log.buf, *histogram = self->histogram.buf, granted_ns;
     uint64_t words = (uint64_t)self->log.len / sizeof *log, slot = log[CURSOR];
@@ -106,7 +109,7 @@ static PyObject *hold_enter(Hold *self, PyObject *Py_UNUSED(ignored))
         if (record)
             record[REQUESTED_NS] = 0;
         name_deadlock();
-        return NULL;
+        return -1;
     }
     if (record) {
         record[GRANTED_NS] = granted_ns;
@@ -117,15 +120,26 @@ static PyObject *hold_enter(Hold *self, PyObject *Py_UNUSED(ignored))
             histogram[bucket(granted_ns - requested_ns)]++;
     }
     self->slot = record ? slot : 0;
-    return Py_NewRef(Py_None);
+    return 0;
 }
 
-static PyObject *hold_exit(Hold *self, PyObject *const *Py_UNUSED(error), Py_ssize_t Py_UNUSED(count))
+/* Record when, and release; 0, or -1 with an exception. */
+static inline int leave(Hold *self)
 {
     uint64_t ignored;
     if (self->slot)
         ((uint64_t *)self->log.buf)[self->slot + RELEASED_NS] = lab_now_ns();
-    return lab_act(self->release, &ignored) < 0 ? NULL : Py_NewRef(Py_None);
+    return lab_act(self->release, &ignored);
+}
+
+static PyObject *hold_enter(Hold *self, PyObject *Py_UNUSED(ignored))
+{
+    return enter(self) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *hold_exit(Hold *self, PyObject *const *Py_UNUSED(error), Py_ssize_t Py_UNUSED(count))
+{
+    return leave(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* The numbers of a worker's rounds, each written into its log as it begins: lab.racing.recorder.python_rounds. */
@@ -193,17 +207,76 @@ static PyObject *module_bucket(PyObject *Py_UNUSED(module), PyObject *time_ns)
     return PyErr_Occurred() ? NULL : PyLong_FromUnsignedLongLong(bucket(value));
 }
 
+/* add_in_turn(holds, additions, stop, at, rounds=0): what the loops of lab.measuring.workers do, with an addition inside.
+ *
+ * Enter each hold in turn, add 1 to its 8 bytes, and leave it; where `at` is the index of one that is held, leave the
+ * one before only then. Go on until the word `stop` is set, or for so many rounds. Signals are looked for now and then. */
+enum { SIGNALS_EACH = 256 };
+
+static int add_until(Hold **holds, volatile uint64_t **words, Py_ssize_t count, volatile uint64_t *stop, Py_ssize_t at,
+                     uint64_t rounds)
+{
+    int rings = at >= 0;
+    for (uint64_t pairs = 1;; pairs++) {
+        Py_ssize_t then = at + 1 < count ? at + 1 : 0;
+        if (enter(holds[then]) < 0)
+            return -1;
+        ++*words[then];
+        if (leave(holds[rings ? at : then]) < 0)
+            return -1;
+        at = then;
+        if (*stop || pairs == rounds)
+            return rings ? leave(holds[at]) : 0;
+        if (pairs % SIGNALS_EACH == 0 && PyErr_CheckSignals())
+            return -1;
+    }
+}
+
+static PyObject *module_add_in_turn(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *holds, *additions, *done = NULL;
+    Py_buffer stop = {0};
+    Py_ssize_t at, count;
+    unsigned long long rounds = 0;
+    if (!PyArg_ParseTuple(arguments, "O!O!w*n|K", &PyTuple_Type, &holds, &PyTuple_Type, &additions, &stop, &at,
+                          &rounds))
+        return NULL;
+    count = PyTuple_Size(holds);
+    Hold **each = PyMem_Calloc((size_t)count + 1, sizeof *each);
+    Py_buffer *places = PyMem_Calloc((size_t)count + 1, sizeof *places);
+    volatile uint64_t **words = PyMem_Calloc((size_t)count + 1, sizeof *words);
+    int fits = each && places && words && count && PyTuple_Size(additions) == count && at >= -1 && at < count
+               && stop.len >= (Py_ssize_t)sizeof **words;
+    for (Py_ssize_t i = 0; fits && i < count; i++) {
+        each[i] = (Hold *)PyTuple_GetItem(holds, i);
+        fits = Py_IS_TYPE((PyObject *)each[i], hold_type)
+               && !PyObject_GetBuffer(PyTuple_GetItem(additions, i), &places[i], PyBUF_WRITABLE)
+               && places[i].len == sizeof **words;
+        words[i] = places[i].buf;
+    }
+    if (!fits && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "as many holds as places of 8 bytes are needed, and one of them held, or -1");
+    else if (fits && !add_until(each, words, count, stop.buf, at, rounds))
+        done = Py_NewRef(Py_None);
+    for (Py_ssize_t i = 0; places && i < count; i++)
+        PyBuffer_Release(&places[i]);
+    PyMem_Free(words);
+    PyMem_Free(places);
+    PyMem_Free(each);
+    PyBuffer_Release(&stop);
+    return done;
+}
+
 static PyMethodDef functions[] = {
+    {"add_in_turn", module_add_in_turn, METH_VARARGS, "Lock, add and unlock until told to stop."},
     {"bucket", module_bucket, METH_O, "lab.analysis.statistics.bucket, as the recorder finds it."},
     {NULL, NULL, 0, NULL},
 };
 
-static int add_type(PyObject *module, PyType_Spec *spec)
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **made)
 {
-    PyObject *type = PyType_FromSpec(spec);
-    int added = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
-    Py_XDECREF(type);
-    return added;
+    *made = (PyTypeObject *)PyType_FromSpec(spec);
+    return *made ? PyModule_AddType(module, *made) : -1;
 }
 
 static int add_layout(PyObject *module)
@@ -223,7 +296,8 @@ static int add_layout(PyObject *module)
 
 int lab_add_recorder(PyObject *module)
 {
-    return add_type(module, &hold_spec) < 0 || add_type(module, &rounds_spec) < 0 || add_layout(module) < 0
+    PyTypeObject *rounds_type = NULL;
+    return add_type(module, &hold_spec, &hold_type) < 0 || add_type(module, &rounds_spec, &rounds_type) < 0 || add_layout(module) < 0
                    || PyModule_AddFunctions(module, functions) < 0
                ? -1
                : 0;

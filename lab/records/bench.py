@@ -69,10 +69,11 @@ class LockCost:
     of the repeats; `cpu_ns` is user and system time a pair; the switches are the kernel's, a pair. `handed_over` is the
     share of grants whose lock was last held by another worker. `overlapping` pairs of holds were in progress together:
     the lock did not exclude, and its cost means nothing. `memory_bytes` is the largest private memory of a worker.
-    `lost` additions are missing that were made inside the lock, where it has a `backing`. `holds` are all holds and
-    waits of the last repeat that were under way between the two moments of `holds_ns`, from the release of its barrier:
-    some hundreds. `reason` says why a case could not be measured, or not to the end; where a worker `failed` it died or
-    hung, and where the case does not `exist` the lock is of another kind.
+    `lost` additions are missing that were made inside the lock, where it has a `backing`. The loop of a `native` case
+    is in C, with one addition inside. `holds` are all holds and waits of the last repeat that were under way between
+    the two moments of `holds_ns`, from the release of its barrier: some hundreds. `reason` says why a case could not be
+    measured, or not to the end; where a worker `failed` it died or hung, and where the case does not `exist` the lock
+    is of another kind.
     """
 
     name: str
@@ -85,6 +86,7 @@ class LockCost:
     hold_ns: int = 0
     think_ns: int = 0
     pin: str = "spread"
+    native: bool = False
     samples_ns: list[float] = field(default_factory=list)
     median_ns: float = 0.0
     interval_95: tuple[float, float] = (0.0, 0.0)
@@ -114,9 +116,9 @@ class LockCost:
 class HarnessCost:
     """The cost of the same loop without the lab: lock, add 1, unlock of `fcntl` by one worker, in ns a pair.
 
-    `name` is `C loop`, `CPython loop` or `the lab`; `reason` says why one could not be measured, `failed` that a
-    process of it died or hung. Beside hand-offs there is `wake-up`: the ns that a byte takes through a pipe to another
-    process, which sleeps until then; it contains no lock.
+    `name` is `C loop`, `CPython loop`, `the lab` or, in a native run, `the lab, native`. `reason` says why one has no
+    figure, `failed` that a process of it died or hung. Beside hand-offs there is `wake-up`: the ns that a byte
+    takes through a pipe to another process, which sleeps until then; it contains no lock.
     """
 
     name: str
@@ -146,7 +148,7 @@ class BenchOptions:
 
     Each figure has so many repeats. Without locks the benchmark measures copying. `held` ranges of the file are locked
     already; each pair holds its lock for `hold_ns` and waits `think_ns` before the next, and uses the processor during
-    both. `directories` are as in the options of a race.
+    both. `directories` are as in the options of a race. With `native` the loops are in C.
     """
 
     backings: list[str]
@@ -162,6 +164,7 @@ class BenchOptions:
     hold_ns: int = 0
     think_ns: int = 0
     pin: str = "spread"
+    native: bool = False
     directories: list[str] = field(default_factory=list)
 
 

@@ -150,6 +150,38 @@ def test_every_axis_is_measured_and_additions_in_a_backing_are_counted(here: Pat
     assert {(row["hold_ns"], row["think_ns"]) for row in rows if row["price"] == "queue"} == {(2000, 1000)}
 
 
+@pytest.mark.needs("compiled")
+def test_native_loops_are_recorded_as_all_others_and_their_additions_count(here: Path) -> None:
+    code, rows, _ = priced(here, "--native", "--lock", "fcntl,flock")
+    assert code == 0
+    assert [row["name"] for row in rows] == [
+        f"{lock} {price}, native"
+        for lock in ("fcntl", "flock")
+        for price in ("uncontended", "hand-off, 2 workers", "queue, 2 workers")
+    ]
+    for row in rows:
+        assert (row["native"], row["lost"], row["overlapping"]) == (True, 0, 0)
+        assert sum(row["distribution"]["count"]) == row["latency"]["count"] > 0
+        assert row["price"] != "hand-off" or row["handed_over"] == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "pure", "code", "reason"),
+    [
+        (("--lock", "lockf"), "", 2, "only the kernel's locks have a loop in C: fcntl, ofd, flock"),
+        (("--think", "1"), "", 2, "leave out --hold and --think"),
+        (("--backing", "stream"), "", 2, "leave out --backing"),
+        ((), "1", 3, "install again with a C compiler and Python.h, without LAB_PURE"),
+    ],
+)
+def test_native_is_refused_for_what_has_no_loop_in_c(
+    more: tuple[str, ...], pure: str, code: int, reason: str, here: Path
+) -> None:
+    done = run_lab("bench", "--native", *more, cwd=here, env={"LAB_PURE": pure})
+    assert done.returncode == code
+    assert done.stderr.strip().endswith(reason)
+
+
 def test_additions_that_nobody_else_sees_are_told_as_lost(here: Path) -> None:
     code, rows, complaint = priced(here, "--lock", "fcntl", "--backing", "private", "--price", "hand-off")
     assert code == 1

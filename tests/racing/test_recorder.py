@@ -431,6 +431,75 @@ def test_the_compiled_recorder_refuses_what_it_cannot_use() -> None:
         compiled()
 
 
+def words(count: int) -> tuple[memoryview, ...]:
+    return tuple(memoryview(bytearray(8)) for _ in range(count))
+
+
+@pytest.mark.needs("compiled")
+def test_the_loop_in_c_leaves_what_the_same_rounds_leave_in_python() -> None:
+    """Signals are looked for every 256 rounds, and a log with room for fewer counts the others."""
+    assert NATIVE
+    kept, lock = [], Lock()
+    for in_c in (True, False):
+        segment, counter = segment_for(280), words(1)
+        hold = CompiledHold(lock.acquire, lock.release, segment, SPAN) if CompiledHold else Unlocked()
+        if in_c:
+            NATIVE.add_in_turn((hold,), counter, memoryview(bytearray(8)), -1, 300)
+        else:
+            for _ in range(300):
+                with hold:
+                    counter[0].cast("Q")[0] += 1
+        stamps = [stamp for number in range(280) for stamp in record(segment, number)[:3]]
+        assert stamps == sorted(stamps)
+        kept.append((counter[0].cast("Q")[0], segment[CURSOR], segment[UNRECORDED], record(segment, 279)[3]))
+    assert kept[0] == kept[1] == (300, HEADER + 280 * RECORD, 20, SPAN)
+
+
+@pytest.mark.needs("compiled")
+def test_the_loop_in_c_walks_around_a_ring_and_stops_at_the_word() -> None:
+    """Each lock is acquired before the one before it is released; the one that was held at first has no addition."""
+    assert NATIVE
+    assert CompiledHold
+    stop, order = memoryview(bytearray(8)), ""
+
+    def note(what: str) -> Callable[[], None]:
+        def action() -> None:
+            nonlocal order
+            order += what
+            stop.cast("Q")[0] = len(order) > 7
+
+        return action
+
+    segment, counters = segment_for(9), words(3)
+    holds = tuple(CompiledHold(note("abc"[i]), note("ABC"[i]), segment, i) for i in range(3))
+    holds[1].__enter__()
+    NATIVE.add_in_turn(holds, counters, stop, 1)
+    assert order == "bcBaCbAcBC"
+    assert [counter.cast("Q")[0] for counter in counters] == [1, 1, 2]
+
+
+@pytest.mark.needs("compiled")
+def test_the_loop_in_c_refuses_what_does_not_fit_and_raises_what_a_lock_raises() -> None:
+    assert NATIVE
+    add: Any = NATIVE.add_in_turn
+    assert CompiledHold
+    holds, stop = (CompiledHold(raising(REFUSED), nothing, segment_for(1), SPAN),), memoryview(bytearray(8))
+    for wrong in (
+        ((), (), stop, -1),
+        (holds, words(2), stop, -1),
+        (holds, words(1), stop, 1),
+        (holds, words(1), stop[:7], -1),
+        (holds, (memoryview(bytearray(9)),), stop, -1),
+        ((nothing,), words(1), stop, -1),
+    ):
+        with pytest.raises(ValueError, match="as many holds as places"):
+            add(*wrong)
+    with pytest.raises(BufferError):
+        add(holds, (memoryview(bytes(8)),), stop, -1)
+    with pytest.raises(Deadlock):
+        add(holds, words(1), stop, -1)
+
+
 def test_without_a_lock_nothing_is_called_and_errors_go_on() -> None:
     with pytest.raises(ValueError, match="in the block"), Unlocked():
         raise ValueError("in the block")

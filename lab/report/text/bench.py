@@ -191,6 +191,7 @@ COLUMNS: list[Column[LockCost]] = [
         "hold_ns": lambda cost: cost.hold_ns,
         "think_ns": lambda cost: cost.think_ns,
         "pin": lambda cost: cost.pin,
+        "native": lambda cost: cost.native,
     }, left=True, key=True, fold=20),
     Column("a pair", lambda cost: fine(cost.median_ns), {"median_ns": lambda cost: cost.median_ns}),
     Column("95 % interval", lambda cost: interval(*cost.interval_95), {
