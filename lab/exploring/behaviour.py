@@ -272,8 +272,12 @@ class Behaviour:
             self._try_again()
 
     def _try_again(self) -> None:
-        """Go on to the node of an earlier retry that knew the same: how often it tried makes no difference then."""
-        self._settle_like(self._round_begins, known_by(self._worker, type(self)._life.__code__))
+        """Go on to the node of an earlier retry that knew the same: how often it tried makes no difference then.
+
+        What its last try met decides whether its next one is a wait.
+        """
+        known = known_by(self._worker, type(self)._life.__code__)
+        self._settle_like((self._round_begins, self._before_pause), known)
 
     def _begin_round(self) -> None:
         """Go on to the node of an earlier run that began this round and knew the same: how it got there is over."""

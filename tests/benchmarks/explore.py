@@ -1,6 +1,6 @@
 """What the explorer costs, as ratios against a baseline of the same run.
 
-    python tests/benchmarks/explore.py [speed] [memory] [learning] [replay] [jobs]
+    python tests/benchmarks/explore.py [speed] [states] [memory] [learning] [replay] [jobs]
 
 Figures are medians of interleaved repetitions; nothing about time is asserted. Run it on a quiet machine.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -127,35 +126,65 @@ def bare_loop() -> Callable[[int], object]:
     return loop
 
 
+LARGE = [("counter", "none", 4, 3), ("torn_record", "fcntl", 3, 2), ("ring_queue", "fcntl", 3, 3)]
+"""Shapes that are to be exhausted within 10 s."""
+
+
+def states() -> None:
+    """states/s of CPU of the compiled search, of the same in Python, on 4 workers x 3 rounds of the counter."""
+    rows = [(states_per_s(native=False), states_per_s(native=True)) for _ in range(3)]
+    ratio = median(compiled / python for python, compiled in rows)
+    print(f"in Python {median(row[0] for row in rows):12,.0f}")
+    print(f"compiled  {median(row[1] for row in rows):12,.0f} {ratio:8.1f} x   (at least 1,000,000)")
+
+
+def states_per_s(*, native: bool) -> float:
+    """States/s of CPU time, of a world that has been walked through before."""
+    made = world("counter", workers=4, rounds=3)
+    every_state(made, Tally(inf))
+    begin = time.process_time()
+    count, _ = every_state(made, Tally(inf), native=native)
+    return count / (time.process_time() - begin)
+
+
 def memory() -> None:
-    """what it takes to exhaust 3 workers x 3 rounds by states, in a process of its own."""
-    code = "import explore; explore.exhaust()"
+    """what it takes to exhaust large shapes by states, each in a process of its own."""
+    print("scenario     lock   shape     states          schedules  seconds  (10)   MiB  bytes a state: in Python")
+    for name, lock, workers, rounds in LARGE:
+        found, python = (exhausted(name, lock, workers, rounds, native) for native in (True, False))
+        print(
+            f"{name:12} {lock:6} {workers} x {rounds} {found['states']:10,} {found['ways']:18,} {found['seconds']:8.2f}"
+            f"{found['mib']:12,.0f} {2**20 * found['mib'] / found['states']:14.0f} "
+            f"{2**20 * python['mib'] / python['states']:10.0f}"
+        )
+
+
+def exhausted(*shape: object) -> dict[str, Any]:
+    """The figures of `exhaust`, from its own process."""
+    code = f"import explore; explore.exhaust(*{shape})"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
     )
     found: dict[str, Any] = json.loads(done.stdout)
-    print(
-        f"{found['states']:,} states for {found['ways']:,} schedules in {found['seconds']:.1f} s, "
-        f"at most {found['peak_mib']:,.0f} MiB (less than 1,024), {found['before_mib']:,.0f} of them before it began"
-    )
+    return found
 
 
-def exhaust() -> None:
+def exhaust(name: str, lock: str, workers: int, rounds: int, native: bool) -> None:
     """The process of `memory`: prints its figures as JSON."""
     before = peak_mib()
     tally = Tally(inf)
-    begin = time.perf_counter()
-    states, ways = every_state(world("counter", workers=3, rounds=3), tally)
-    seconds = time.perf_counter() - begin
+    begin = time.process_time()
+    count, ways = every_state(world(name, lock, workers, rounds), tally, native=native)
+    seconds = time.process_time() - begin
     assert tally.complete
     assert ways
-    figures = {"states": states, "ways": ways.all, "seconds": seconds}
-    print(json.dumps({**figures, "before_mib": before, "peak_mib": peak_mib()}))
+    print(json.dumps({"states": count, "ways": ways.all, "seconds": seconds, "mib": peak_mib() - before}))
 
 
 def peak_mib() -> float:
-    """The most that this process ever had in memory (getrusage(2): in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most that this program ever had in memory; what getrusage(2) says includes the process that forked it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def learning() -> None:
@@ -249,6 +278,7 @@ def two_loops() -> float:
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "speed": speed,
+    "states": states,
     "memory": memory,
     "learning": learning,
     "replay": replayed,

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from itertools import count
 from math import inf
+from random import Random
 from typing import Any
 
 import pytest
 
 from lab import Deadlock
+from lab.exploring.node import REFUSED
+from lab.exploring.operation import LOCK
 from lab.exploring.search import Bounded, every_schedule, preemptions
 from lab.exploring.world import World
 from lab.scenario import Found
@@ -157,6 +160,22 @@ def test_a_worker_that_was_refused_steps_aside_until_it_is_granted_a_lock() -> N
         follow(made, [worker])
         aside.append(made.steps_aside(0))
     assert aside == [True] * 5 + [False]
+
+
+def test_a_worker_steps_aside_by_its_last_request_though_its_rounds_begin_alike() -> None:
+    made, draw, met = world(patient(), "fcntl", rounds=2), Random(1), set()
+    for _ in range(50):
+        aside = [False, False]
+        while choices := made.choices():
+            worker = draw.choice(choices)
+            operation = made.at[worker].operation
+            result = made.do(worker)
+            if operation and operation.kind == LOCK:
+                aside[worker] = result is REFUSED
+            assert [made.steps_aside(each) for each in (0, 1)] == aside
+            met.add((made.at[worker].round, made.at[worker].between_rounds, aside[worker]))
+        made.back_to(0)
+    assert {(1, True, True), (1, True, False)} <= met
 
 
 def test_a_bound_covers_all_the_schedules_within_it_where_workers_are_refused() -> None:

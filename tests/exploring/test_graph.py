@@ -10,7 +10,7 @@ from lab.exploring.search import Graph, TooManyStatesError, every_state, graph_o
 from lab.exploring.tally import Tally
 from lab.exploring.trace import trace
 from lab.exploring.world import World
-from tests.exploring.worlds import cells, scenario_of, world
+from tests.exploring.worlds import cells, each_waits, scenario_of, world
 
 CASES = [
     (name, lock)
@@ -67,6 +67,18 @@ def _walk(here: World, graph: Graph, random: Random) -> None:
     assert [(each.operation, each.field, each.value, each.round) for each in steps] == met
 
 
+def test_a_worker_that_takes_turns_waits_by_what_its_last_try_met() -> None:
+    def turns(_: object, w: Any) -> None:
+        while w.memory.value != w.index:
+            w.pause()
+        w.memory.value = (w.index + 1) % w.workers
+
+    here = world(scenario_of(turns), workers=3)
+    graph = graph_of(here, 700)
+    assert graph.ways[0].all > 1
+    assert (len(graph.states), graph.ways[0]) == every_state(here, Tally(inf))
+
+
 def test_ways_of_different_lengths_lead_to_one_state() -> None:
     def detour(_: object, w: Any) -> None:
         if w.index or not w.memory.cells[0]:
@@ -93,6 +105,11 @@ def test_who_waits_is_told_with_who_is_in_the_way() -> None:
 def test_schedules_without_an_end_are_too_many() -> None:
     with pytest.raises(TooManyStatesError, match="more than 700 states"):
         made("opposite_order", "fcntl")
+
+
+def test_a_state_that_leads_back_to_itself_has_no_number_of_ways() -> None:
+    with pytest.raises(TooManyStatesError, match="leads back to itself"):
+        graph_of(world(scenario_of(each_waits, cells(3))), 700)
 
 
 def test_whoever_cannot_go_on_leads_nowhere() -> None:

@@ -17,7 +17,7 @@ from lab.exploring.walk import can_walk
 from lab.exploring.world import World
 from lab.scenario import Found, find_scenarios
 from tests.exploring.programs import LOCKS, drawn, texts_of
-from tests.exploring.worlds import Endings, cells, scenario_of, shape, world
+from tests.exploring.worlds import Endings, cells, each_waits, scenario_of, shape, world
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("compiled")]
 
@@ -101,6 +101,11 @@ def twice(self: Any, w: Any) -> None:
             w.memory.cells[cell] += 1
 
 
+def ends_inside(_: Any, w: Any) -> None:
+    w.write_lock().__enter__()
+    w.memory.value += 1
+
+
 def shared_then_exclusive(_: Any, w: Any) -> None:
     with w.read_lock(), w.write_lock():
         w.memory.value += 1
@@ -111,15 +116,29 @@ def shared_then_exclusive(_: Any, w: Any) -> None:
     [
         lambda: world(scenario_of(waits)),
         lambda: world(scenario_of(waits), workers=3),
+        lambda: world(scenario_of(each_waits, cells(3))),
         lambda: world(scenario_of(turns), workers=3),
         lambda: world(scenario_of(turns), rounds=2),
         lambda: world(scenario_of(shared_then_exclusive), "flock", workers=3),
+        lambda: world(scenario_of(ends_inside), "ofd", workers=3),
         lambda: world(scenario_of(twice, cells(2), invariant=alike), "fcntl"),
         lambda: world(scenario_of(twice, cells(2), invariant=alike)),
         lambda: world(scenario_of(lambda _, w: None)),
         lambda: world("counter", workers=6, longest=9),
     ],
-    ids=["wait", "wait, 3", "turns", "turns, 2 rounds", "flock", "invariant", "rounds", "no step", "too long"],
+    ids=[
+        "wait",
+        "wait, 3",
+        "each waits",
+        "turns",
+        "turns, 2 rounds",
+        "flock",
+        "ends inside",
+        "invariant",
+        "rounds",
+        "no step",
+        "too long",
+    ],
 )
 def test_what_a_world_can_do_it_does_in_c(make: Callable[[], World]) -> None:
     both(make)

@@ -56,6 +56,16 @@ def world(
     return World(shape(found, lock, workers, rounds, line), longest)
 
 
+def each_waits(_: object, w: Any) -> None:
+    """A round in which two workers that meet each other wait for ever: a state that leads back to itself."""
+    memory = w.memory
+    memory.cells[w.index] = 1
+    if not memory.cells[1 - w.index]:
+        memory.cells[2] = 1
+    while not memory.cells[2]:
+        w.pause()
+
+
 @dataclass(frozen=True)
 class Ending:
     """How one schedule ended, in terms that no order of learning changes."""
