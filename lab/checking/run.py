@@ -218,11 +218,11 @@ class Parts:
             return
         options = self._options
         share = 1 - RANDOM_SHARE * ("random" in self._request.parts)
-        handoffs = self._actor_pool.know_handoffs().handoffs
+        patience = self._actor_pool.know_handoffs()
         self._actor_pool.rest()
         rows = stress(
             self._actor_pool.folders, self._request.guarantees, share * options.seconds, options.seed, options.workers,
-            self._tell, handoffs, over,
+            self._tell, patience.handoffs, over, patience.asleep,
         )  # fmt: skip
         for row in rows:
             self._keep(row)

@@ -16,10 +16,13 @@ from lab.locking.registry import polled
 Told = list[dict[str, Any]]
 
 
-def stressed(folders: Collection[str], asked: Collection[str], seconds: float, workers: int = 4) -> Told:
+def stressed(
+    folders: Collection[str], asked: Collection[str], seconds: float, workers: int = 4, asleep: Collection[str] = ()
+) -> Told:
     """The rows as the document has them, without their samples."""
     heard: list[str] = []
-    rows = list(stress([Path(folder) for folder in folders], asked, seconds, 1, workers, heard.append))
+    paths = [Path(folder) for folder in folders]
+    rows = list(stress(paths, asked, seconds, 1, workers, heard.append, asleep=asleep))
     assert len(heard) == len(rows)
     left = [entry.name for folder in folders for entry in Path(folder).iterdir()]
     return [{**asdict(row), "left": left} for row in rows]

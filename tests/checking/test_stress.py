@@ -262,6 +262,15 @@ def test_after_the_first_hung_race_of_a_lock_nothing_waits_for_it_again() -> Non
     assert {row["guarantee"] for row in rows if row["polled"]} == {"posix", "pread", "mapping"}
 
 
+def test_a_lock_that_was_not_handed_over_before_is_raced_without_waiting(tmp_path: Path) -> None:
+    rows = in_fresh_process(stressed, [str(tmp_path)], ["posix", "ofd", "pread"], 1.0, 2, ["posix"])
+    waited = {(row["guarantee"], row["case"]["lock"]): row["verdict"] for row in rows if not row["polled"]}
+    assert waited == {("posix", "fcntl"): "unknown", ("ofd", "ofd"): "safe", ("pread", "ofd"): "safe"}
+    [untried] = [row["case"]["reason"] for row in rows if row["verdict"] == "unknown"]
+    assert untried == "lock fcntl: not tried again, for it hung before"
+    assert {row["verdict"] for row in rows if row["polled"]} == {"safe"}
+
+
 def test_a_worker_that_sigkill_does_not_end_is_told_with_the_place_where_it_hangs() -> None:
     rows = stress_of("fuse_never_answers", EXCLUSION, 2.0)
     assert verdicts(rows) == {"unknown"}

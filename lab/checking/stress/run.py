@@ -185,10 +185,12 @@ def stress(
     tell: Announcer,
     handoffs: Mapping[str, float] | None = None,
     over: Over | None = None,
+    asleep: Collection[str] = (),
 ) -> Iterator[StressResult]:
     """Race for these guarantees (`lab.checking.guarantees`) within about this many seconds, one after the other.
 
     `tell` receives the name of the next step; `handoffs` are the slowest hand-offs of the locks, by their guarantees.
+    The locks of the guarantees `asleep` are known to leave waiters asleep: no race waits for them, as after a hang.
 
     Several folders are one directory seen through several mounts; files are made in them, and removed. With `over` the
     races go over several hosts, and this process makes no call on the folders. A lock that is refused, hangs or kills
@@ -197,7 +199,8 @@ def stress(
     entries = planned(asked, on_hosts=bool(over))
     if entries:
         locks = over.answering(handoffs or {}) if over else answering(folders, handoffs)
-        yield from _Stress(folders, seed, workers, tell, locks, over).all(entries, seconds)
+        hung = {EXCLUSION[name] for name in asleep}
+        yield from _Stress(folders, seed, workers, tell, locks, over, hung).all(entries, seconds)
 
 
 def modules_of(asked: Collection[str]) -> list[str]:
@@ -238,6 +241,7 @@ class _Stress:
         tell: Announcer,
         locks: dict[str, Answering],
         over: Over | None = None,
+        hung: Collection[str] = (),
     ) -> None:
         self._over = over
         self._folders = folders
@@ -245,7 +249,7 @@ class _Stress:
         self._workers = workers
         self._tell = tell
         self._locks = locks
-        self._hung: set[str] = set()
+        self._hung = set(hung)
         self._lying: set[str] = set()
         self._kept: set[str] = set()
 
