@@ -119,7 +119,7 @@ def test_a_history_is_asserted_to_be_linearizable_from_calls_a_file_or_what_reco
         with pytest.raises(AssertionError) as failed:
             lab.assert_linearizable(calls, "register")
         assert "not linearizable: no order explains these 2 calls" in str(failed.value)
-    assert " ".join(str(failed.value).split()).endswith("1 write(1) 2 read() 1 nothing")
+        assert " ".join(str(failed.value).split()).endswith("1 write(1) 2 read() 1 nothing")
     with pytest.raises(lab.UsageError, match="no class, no file, and none of"):
         lab.assert_linearizable(rows(1), "registre")
     with pytest.raises(lab.UsageError, match="calls:1: 'write' is no call of Constant"):

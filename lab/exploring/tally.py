@@ -132,6 +132,8 @@ def check_steps(world: World) -> None:
     name = world.shape.found.name
     for worker, nodes in enumerate(world.alone):
         failed = nodes[-1].failed
+        if isinstance(failed, ScenarioError):  # it says what to do
+            raise ScenarioError(f"scenario {name}: {failed}") from failed
         if failed:
             raise ScenarioError(f"scenario {name}: worker {worker} alone raised {exception_text(failed)}; fix the file")
         if not counts[worker]:

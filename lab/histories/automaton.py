@@ -7,7 +7,7 @@ what a call gives in a state and which state follows. The states are values of i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Generator, Hashable
 from copy import copy, deepcopy
 from enum import Enum
 from functools import partial
@@ -153,11 +153,37 @@ class OfModel:
         says = getattr(model, "only_reads", ())
         self._only_reads: Callable[..., bool] = says if callable(says) else partial(_is_named, names=says)
         self._part_of = getattr(model, "part_of", None)
+        self._check_hints()
+        self._shared = self._shared_values()
         try:
             model()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(
                 f"model {model.__name__}: cannot be made without arguments ({error_line(error)}); fix it"
+            ) from error
+
+    def _check_hints(self) -> None:
+        """Raise UsageError for hints that are no such thing."""
+        for name in HINTS:
+            says = getattr(self.model, name, ())
+            if not callable(says) and not isinstance(says, tuple | list | set | frozenset):
+                expected = "a static method of name and arguments" if name == "part_of" else "a tuple of names of calls"
+                raise UsageError(f"model {self.model.__name__}: {name} is {says!r}; make it {expected}")
+
+    def _shared_values(self) -> list[Hashable]:
+        """Return what the class has for all its objects together, of what can change."""
+        mro = self.model.__mro__
+        own = [each for kind in mro for name, each in vars(kind).items() if not name.startswith("__")]
+        return [freeze(each) for each in own if isinstance(each, list | dict | set | bytearray | deque)]
+
+    def _asked(self, name: str, hint: Callable[..., Any], *given: Any) -> Any:
+        """Return what a hint says. Raises UsageError where it raises."""
+        try:
+            return hint(*given)
+        except (Exception, SystemExit) as error:
+            raise UsageError(
+                f"model {self.model.__name__}: {name} raised {error_line(error)}; make it a static method of name, "
+                f"arguments{' and result' * (name == 'only_reads')}"
             ) from error
 
     def names(self) -> list[str]:
@@ -177,7 +203,7 @@ class OfModel:
         """Return why this cannot be called; empty where it can."""
         method = getattr(self.model, name, None) if name in self.names() else None
         if not callable(method):
-            return f"{name!r} is no call of {self.model.__name__}, which has {', '.join(self.names())}"
+            return f"{name!r} is no call of {self.model.__name__}, which has {', '.join(self.names()) or 'none'}"
         try:
             takes = signature(method)
         except ValueError:  # a builtin that has no signature
@@ -206,28 +232,40 @@ class OfModel:
             raise UsageError(
                 f"model {self.model.__qualname__}: its state cannot be copied ({error}); keep plain values in it"
             ) from error
+        called = f"model {self.model.__name__}: {name}"
         try:
-            return getattr(after, name)(*copied(args)), after
+            result = getattr(after, name)(*copied(args))
         except Impossible:
             raise
-        except Exception as error:
-            called = call_text(Call(0, name, args))
+        except (Exception, SystemExit) as error:
             raise UsageError(
-                f"model {self.model.__name__}: {called} raised {error_line(error)}; return a result, or raise "
-                "lab.calls.Impossible where it cannot return"
+                f"model {self.model.__name__}: {call_text(Call(0, name, args))} raised {error_line(error)}; return a "
+                "result, or raise lab.calls.Impossible where it cannot return"
             ) from error
+        if isinstance(result, Generator | Coroutine | AsyncGenerator):
+            if isinstance(result, Coroutine):
+                result.close()  # else Python warns that nobody awaited it
+            raise UsageError(f"{called} has a yield, or is async; let it return its result")
+        if self._shared and self._shared != self._shared_values():
+            raise UsageError(f"{called} changes a value of the class, which all its objects share; make it in __init__")
+        return result, after
 
     def key(self, state: Any) -> Hashable:
         """Return what tells states apart: the object where it has an __eq__ and a __hash__, else its attributes."""
-        return freeze(state)
+        try:
+            return freeze(state)
+        except RecursionError:
+            raise UsageError(
+                f"model {self.model.__name__}: its state contains itself, or is nested too deeply; keep plain values"
+            ) from None
 
     def only_reads(self, name: str, args: tuple[Any, ...], result: Any) -> bool:
-        """Return what the model says."""
-        return bool(self._only_reads(name, args, result))
+        """Return what the model says. Raises UsageError where that raises."""
+        return bool(self._asked("only_reads", self._only_reads, name, args, result))
 
     def part_of(self, name: str, args: tuple[Any, ...]) -> Hashable | None:
-        """Return what the model says; None where it says nothing."""
-        return freeze(self._part_of(name, args)) if self._part_of else None
+        """Return what the model says; None where it says nothing. Raises UsageError where that raises."""
+        return freeze(self._asked("part_of", self._part_of, name, args)) if self._part_of else None
 
 
 class Automaton:

@@ -222,8 +222,9 @@ def check_result(kind: type[Operations], name: str, result: Any) -> Any:
     except RecursionError:
         odd = result
     if odd is not None:
+        what = type(odd).__name__.removesuffix("Proxy")
         raise ScenarioError(
-            f"{kind.__qualname__}.{name} returned a {type(odd).__name__}, which cannot be recorded; return None, a "
+            f"{kind.__qualname__}.{name} returned a {what}, which cannot be recorded; return None, a "
             "number, a text, bytes, or a list or tuple of them (of an array of the file: list(...))"
         )
     return result

@@ -231,6 +231,29 @@ class Dishonest:
         return self.count
 
 
+MISTAKES = {
+    "def put(self, x): yield x": "model Model: put has a yield, or is async; let it return its result",
+    "async def put(self, x): pass": "model Model: put has a yield, or is async; let it return its result",
+    "def put(self, x): raise SystemExit": "model Model: put(1) raised SystemExit",
+    "def __init__(self): raise SystemExit": "model Model: cannot be made without arguments (SystemExit",
+    "def put(self, x): self.me = self": "model Model: its state contains itself, or is nested too deeply",
+    "all = []\n def put(self, x): self.all.append(x)": "model Model: put changes a value of the class, which all",
+    "part_of = 5": "model Model: part_of is 5; make it a static method of name and arguments",
+    "only_reads = 'put'": "model Model: only_reads is 'put'; make it a tuple of names of calls",
+    "def part_of(self, name, args): pass": "model Model: part_of raised TypeError",
+    "def only_reads(self, name, args, result): pass": "model Model: only_reads raised TypeError",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_in_a_model_is_told(text: str) -> None:
+    made: dict[str, Any] = {}
+    exec(f"class Model:\n def put(self, x): pass\n {text}\n", made)  # noqa: S102 - our own text
+    with pytest.raises(UsageError) as told:
+        judge([Call(0, "put", (1,), 2, 0, 1)], OfModel(made["Model"]))
+    assert str(told.value).startswith(MISTAKES[text])
+
+
 def test_a_model_that_says_it_only_reads_and_changes_is_refused() -> None:
     calls = [Call(0, "peek", (), 1, 0, 1), Call(0, "peek", (), 2, 2, 3)]
     with pytest.raises(UsageError, match="the model says that peek only reads, and it changes the model's state"):
