@@ -1,6 +1,6 @@
 """What a check costs and what it would notice, as ratios against a baseline of the same run.
 
-    python tests/benchmarks/check.py [programs] [rules] [default] [stress]
+    python tests/benchmarks/check.py [programs] [rules] [default] [stress] [lies]
 
 The baseline is two bare processes that are told as many F_SETLK calls, one at a time over a socketpair, all on one
 processor: no model, no files made and removed, nothing kept in mind. Figures are medians of interleaved repetitions;
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from random import Random
 from statistics import median
 from struct import pack
 from tempfile import TemporaryFile, gettempdir
@@ -32,14 +33,20 @@ from lab.analysis.statistics import detection_limit, one_in
 from lab.checking.actors.pool import ActorPool
 from lab.checking.fuzz.generate import FAMILIES
 from lab.checking.fuzz.run import Search
+from lab.checking.guarantees import EXCLUSION
 from lab.checking.request import request_for
 from lab.checking.run import performed
 from lab.checking.runner import Rule, judge_all
+from lab.checking.stress import run
 from lab.host.environment import mounts_of
+from lab.locking import Action, Leaky, find_lock
+from lab.locking.registry import polled
 from lab.memory import workspace
+from lab.records import StressResult
 
 PLACES = (Path("/dev/shm"), Path(gettempdir()))  # noqa: S108 - a tmpfs
 REPETITIONS = 3
+RUNS, LIE = 10, 1 / 20_000
 SECONDS = 2.5
 LOCK = pack("hh0qqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
 UNLOCK = pack("hh0qqqi0q", fcntl.F_UNLCK, os.SEEK_SET, 0, 1, 0)
@@ -188,6 +195,36 @@ def stress() -> None:
             print(f"{kind_of(place):11} {lock:7} {how:11} {backing:9}{noticed(cases, polled='poll' in how)}")
 
 
+def lies() -> None:
+    """how often races of 5 s for the three locks find one that grants 1 request in 20,000 falsely."""
+    print("filesystem  lock    found   met at least   at most")
+    for place in PLACES:
+        for guarantee, name in EXCLUSION.items():
+            rows = [row for seed in range(RUNS) for row in [under_a_liar(place, guarantee, seed)]]
+            met = sorted(max(each.case.refused_requests for each in row) for row in rows)
+            found = sum(any(each.verdict == "unsafe" for each in row) for row in rows)
+            print(f"{kind_of(place):11} {name:7} {found:2} of {RUNS}{met[0]:12,}{met[-1]:10,}")
+
+
+def under_a_liar(place: Path, guarantee: str, seed: int) -> list[StressResult]:
+    """The races for a lock, in a third of 5 s, of which every worker grants by draws of its own."""
+
+    class Liar(Leaky):
+        def actions(self, *range_: Any, write: bool) -> tuple[Action, Action]:
+            self._draw = Random(f"{seed}/{os.getpid()}").random
+            return super().actions(*range_, write=write)
+
+    vars(run).update(
+        find_lock=lambda name: Liar(find_lock(name), LIE, Random()),
+        polled=lambda name: Liar(polled(name), LIE, Random()),
+    )
+    try:
+        with workspace(place) as folder:
+            return list(run.stress([folder], [guarantee], 5 / len(EXCLUSION), seed, 4, lambda _: None))
+    finally:
+        vars(run).update(find_lock=find_lock, polled=polled)
+
+
 def noticed(cases: list[Any], *, polled: bool) -> str:
     """Requests that met a holder, how many a second, by hold, and what a lie to one of them in N comes to."""
     met = sum(case["refused_requests" if polled else "contended_requests"] for case in cases)
@@ -215,6 +252,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "rules": rules,
     "default": default,
     "stress": stress,
+    "lies": lies,
 }
 
 if __name__ == "__main__":
