@@ -279,3 +279,20 @@ class Unlocked:
 
 CompiledHold: MakeHold | None = NATIVE.Hold if NATIVE else None
 Hold: MakeHold = CompiledHold or PurePythonHold
+
+
+MANY_ROUNDS = 1000
+
+
+def bound(hold: Held, rounds: int) -> Held:
+    """Return a context manager that enters and leaves this hold, by methods that are bound beforehand.
+
+    A `with` statement binds both methods of a compiled class anew each time it is entered, which is a twentieth of a
+    short round. These are in the class itself and have nothing to bind. The class takes 10 us to make, so for few
+    rounds, and for a hold in Python, the hold itself is returned.
+    """
+    if not CompiledHold or rounds < MANY_ROUNDS:
+        return hold
+    methods = {"__slots__": (), "__enter__": hold.__enter__, "__exit__": hold.__exit__}
+    made: Held = type("BoundHold", (), methods)()
+    return made

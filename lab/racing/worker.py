@@ -41,6 +41,7 @@ from .recorder import (
     Hold,
     Log,
     Unlocked,
+    bound,
     counted,
     end_holds,
     python_rounds,
@@ -215,8 +216,7 @@ class RaceWorker(RaceFiles):
         inode = os.fstat(self._file.guard).st_ino
         self._inode = self._inode or inode
         self._records = self._segment if inode == self._inode else self._segment[:HEADER]
-        same = inode == self._inode
-        self._track = job.tape.track(self._number, self.index, whole=same) if job.tape else None
+        self._track = job.tape.track(self._number, self.index, whole=inode == self._inode) if job.tape else None
         self.memory: Any = self._laid_out()
         self._write: dict[Any, Held] = {}
         self._read: dict[Any, Held] = {}
@@ -266,7 +266,7 @@ class RaceWorker(RaceFiles):
             if self._job.stresses:
                 acquire = insisting(acquire, self._segment)
             span, waits = Span(start, length, write).pack(), self._job.log.histogram(self._number)
-            hold = self._file.around(Hold(acquire, release, self._records, span, waits))
+            hold = self._file.around(bound(Hold(acquire, release, self._records, span, waits), self.rounds))
             if self._job.within:
                 hold = self._job.within(self._number, self._records, hold)
             if self._job.stresses and self._pause:

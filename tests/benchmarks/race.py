@@ -42,7 +42,7 @@ def speed() -> None:
         file = Path(folder) / "file"
         file.write_bytes(bytes(4096))
         compiled = compile_loop(Path(folder))
-        print("workers      race  /CPython      /C   (at least 0.90, 0.65)")
+        print("workers      race  /CPython      /C   (at least 0.90, 0.80)")
         for workers in (1, 2, 8):
             arguments = [str(workers), str(PAIRS // workers), str(file)]
             rows = [

@@ -30,6 +30,7 @@ from lab.racing.recorder import (
     PurePythonHold,
     Segment,
     Unlocked,
+    bound,
 )
 from tests.helpers import OtherProcess, wait_until
 from tests.locking.holder import listed_on, take_through, waiters
@@ -429,6 +430,28 @@ def test_the_compiled_recorder_refuses_what_it_cannot_use() -> None:
         object.__new__(compiled)
     with pytest.raises(TypeError, match="required argument"):
         compiled()
+
+
+@pytest.mark.parametrize("error", [None, ValueError("in the block"), REFUSED], ids=repr)
+def test_a_hold_whose_methods_are_bound_records_and_raises_what_the_hold_does(
+    make: MakeHold, error: Exception | None
+) -> None:
+    kept = []
+    for rounds in (0, 1_000_000):
+        segment, lock = segment_for(2), Lock()
+        hold = bound(make(raising(error) if error is REFUSED else lock.acquire, lock.release, segment, SPAN), rounds)
+        said = ""
+        for _ in range(2):
+            try:
+                with hold:
+                    if error:
+                        raise error
+            except (ValueError, Deadlock) as raised:
+                said += repr(raised)
+        words = [word if at % RECORD == 3 else int(word > 0) for at, word in enumerate(segment[HEADER:])]
+        kept.append((said, len(lock.acquired), len(lock.released), segment[CURSOR], words))
+    assert kept[0] == kept[1]
+    assert kept[0][1] == (0 if error is REFUSED else 2)
 
 
 def words(count: int) -> tuple[memoryview, ...]:
