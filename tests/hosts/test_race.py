@@ -185,8 +185,8 @@ def test_hosts_with_clocks_far_apart_are_raced_and_a_lock_that_holds_is_never_ac
 @pytest.mark.parametrize(
     ("filesystem", "words", "code", "verdict"),
     [
-        ("lies_100", ["--backing", "stream", "--rounds", "300"], 1, "damaged"),
-        ("no_lock", ["--backing", "stream", "--rounds", "100"], 1, "damaged"),
+        ("lies_100", ["--backing", "stream", "--rounds", "1000", "--workers", "2"], 1, "damaged"),
+        ("no_lock", ["--backing", "stream", "--rounds", "100", "--workers", "2"], 1, "damaged"),
     ],
 )
 def test_filesystems_that_grant_falsely_between_hosts_are_found_out(
