@@ -334,14 +334,14 @@ class Session:
             hold=hold,
             think=think,
             pin=pin,
-            native=native,
             backing=listed(backing),
             sizes=listed(sizes),
             seconds=seconds,
             repeats=repeats,
         )
         given_locks = lock_parcels(lock, caller()) if lock is not None else []
-        request = Request("bench", {**given, "dir": self._folders(dir), "lock": None}, locks=given_locks)
+        arguments = {**given, "native": native, "dir": self._folders(dir), "lock": None}
+        request = Request("bench", arguments, locks=given_locks)
         return self._returned(BenchResult(self._ask(request, Bench), self._unable))
 
     @named

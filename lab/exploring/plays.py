@@ -25,7 +25,7 @@ from .trace import trace
 from .worker import shape_of
 from .world import World
 
-MOST = 700
+MOST = 520
 """The most states of one play: about 16 steps of two workers, as many as a person wants to choose."""
 
 SHAPES = ((2, 2), (2, 1))

@@ -239,11 +239,11 @@ sys.exit(main(sys.argv[2:]))
 
 
 def refused(number: int, place: Path) -> tuple[int, str, list[Path]]:
-    """A check in all of whose processes together the fork of this number is refused."""
+    """A check in all of whose processes together the fork of this number is refused; all are Python's forks."""
     command = [sys.executable, "-c", REFUSING, str(number), "check", str(place), "--only", "modes,flock,pread"]
     done = subprocess.run(
-        [*command, "--seconds", "0.5", "--no-save"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S,
-        check=False,
+        [*command, "--seconds", "0.5", "--no-save"], cwd=ROOT, env={**os.environ, "LAB_PURE": "1"}, capture_output=True,
+        text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     return done.returncode, done.stderr, list(place.iterdir())
 
@@ -254,7 +254,7 @@ def test_a_fork_that_is_refused_is_one_line(number: int, tmp_path: Path) -> None
     assert (code, left) == (3, [])
     (line,) = told.splitlines()
     assert "Cannot allocate memory" in line
-    assert "raise the limit" in line
+    assert "raise the limit" in line or "free memory" in line
 
 
 def ended_by_somebody(place: Path, of: str, number: signal.Signals) -> tuple[int, dict[str, Any], str, list[str]]:

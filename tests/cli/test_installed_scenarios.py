@@ -52,7 +52,7 @@ def test_it_is_listed_in_a_group_of_its_own_between_the_counterexamples_and_the_
     ]  # fmt: skip
     headings = [line for line in lines(run_lab("list", env=shop).stdout) if not line.startswith(" ")]
     assert [heading.split()[0] for heading in headings] == [
-        "scenarios", "counterexamples", "scenarios", "scenarios", "scenarios", "locks", "backings", "recorder",
+        "scenarios", "counterexamples", "scenarios", "scenarios", "scenarios", "locks", "locks", "backings", "recorder",
     ]  # fmt: skip
     assert headings[4] == GROUP
 

@@ -234,7 +234,7 @@ def test_what_fails_is_named_and_the_others_go_on(what: str, verdict: str, reaso
     shared, file = shared_by(tmp_path), scenario(tmp_path / "mine", what)
     words = ["--hosts", "local:1,local:2,local:3", "--workers", "6", "--rounds", "40", "--trials", "1", "--time-limit"]
     code, found, said = raced(
-        shared, file, "counter", *words, "2", "--lock", "fcntl", *TWO[2:4], "--json", "-", cwd=file.parent
+        shared, file, "counter", *words, "5", "--lock", "fcntl", *TWO[2:4], "--json", "-", cwd=file.parent
     )
     failed, other = found["cases"]
     assert (code, failed["verdict"], failed["reason"][: len(reason)]) == (4, verdict, reason), said
