@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 from lab.locking import NATIVE, Action, find_lock, kernel
 from lab.locking.kernel import FLOCK
-from tests.helpers import OtherProcess, in_fresh_process, wait_until
+from tests.helpers import PATIENCE_S, ROOT, OtherProcess, in_fresh_process, wait_until
 from tests.locking.holder import (
     CALLS,
     REFUSED,
@@ -29,6 +31,7 @@ from tests.locking.holder import (
     use_python_calls,
     waiters,
 )
+from tests.needs import need_program
 
 R, W = False, True
 GRANTED, EXCLUDED = True, False
@@ -316,6 +319,35 @@ def interrupted(number: int, frame: object) -> None:
 
 def test_a_child_that_gives_back_what_it_inherited_asks_the_kernel_again(other: OtherProcess, path: Path) -> None:
     assert other.call(left_by_a_child, str(path)) == "waited"
+
+
+REFUSES = """
+#include <errno.h>
+int flock(int descriptor, int operation) { (void)descriptor; (void)operation; errno = ENOLCK; return -1; }
+"""
+
+LOCKS = """
+import sys
+from lab.locking import find_lock
+with open(sys.argv[1], "rb+") as file:
+    acquire, _ = find_lock("flock").actions(file.fileno(), 0, 8, write=True)
+    acquire()
+"""
+
+
+@pytest.mark.parametrize("preloaded", [False, True])
+def test_a_library_in_front_of_the_lock_calls_is_called(preloaded: bool, path: Path) -> None:
+    """Where none is, the call may be made without any library."""
+    need_program("cc")
+    library, before = path.with_name("refuses.so"), os.environ.get("LD_PRELOAD", "")
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(command, input=REFUSES, text=True, check=True, timeout=PATIENCE_S)
+    env = {**os.environ, "LD_PRELOAD": f"{before} {library}" if preloaded else before}
+    ended = subprocess.run(
+        [sys.executable, "-c", LOCKS, str(path)], env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S,
+        check=False,
+    )  # fmt: skip
+    assert ("No locks available" in ended.stderr, ended.returncode) == ((True, 1) if preloaded else (False, 0))
 
 
 def test_no_lock_lets_everybody_in_at_once_and_says_so(other: OtherProcess, path: Path, here: int) -> None:
