@@ -200,7 +200,7 @@ def test_a_shell_script_with_a_lock_file_is_judged_by_a_command_and_its_lock_fil
     program = written(tmp_path / "count.sh", f'#!/bin/sh\nfor i in $(seq "$2"); do {body}; done\n')
     check = """sh -c 'echo "$(cat "$1") of $2 x $3"; test "$(cat "$1")" = $(($2 * $3))' - {file} {workers} {rounds}"""
     command = ("--program", f"sh {program} {{file}} {{rounds}}", "--check", check, "--prepare", "sh -c 'echo 0 >$0'")
-    done = run_lab("race", *command, "--rounds", "3", "--trials", "1", *NONE, "--json", "it.json", cwd=tmp_path)
+    done = run_lab("race", *command, "--rounds", "12", "--trials", "1", *NONE, "--json", "it.json", cwd=tmp_path)
     (case,) = json.loads((tmp_path / "it.json").read_text())["cases"]
     assert (done.returncode, case["scenario"], case["verdict"], case["damage"]) == (0, "count", "clean", [])
     (beside,) = case["sampled"]["beside"]
