@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.needs("compiler"), pytest.mark.needs("compiled")]
 NONE = ("--faults", "none")
 
 DROPS = """
-import fcntl, os, sys
-
+import fcntl, os, sys, time
+while sys.argv[2] == "1" and not os.path.exists(sys.argv[3]): time.sleep(0.01)
 def header(path):
     with open(path, "rb", buffering=0) as data:
         return data.read(4)
@@ -29,8 +29,9 @@ for _ in range(3):
     header(sys.argv[1])
     os.pwrite(file, b"x", 0)
     fcntl.lockf(file, fcntl.LOCK_UN, 8)
+os.close(os.open(sys.argv[3], os.O_CREAT | os.O_RDWR))
 """
-"""Its lock is dropped when the header is read; what it leaves is right all the same."""
+"""Its lock is dropped when the header is read; what it leaves is right all the same. One copy follows the other."""
 
 
 @pytest.fixture
@@ -81,7 +82,8 @@ def test_what_broke_and_why_are_told_together_and_without_watching_the_next_comm
 def test_a_fault_that_broke_nothing_ends_with_1_at_its_line(tmp_path: Path) -> None:
     written(tmp_path / "drops.py", DROPS)
     written(tmp_path / "fine.py", "def check(path, outcome):\n    return []\n")
-    asked = ("--program", "python3 drops.py {file}", "--check", "fine.py", "--trials", "1", "--workers", "2", *NONE)
+    command = f"python3 drops.py {{file}} {{worker}} {tmp_path / 'done'}"
+    asked = ("--program", command, "--check", "fine.py", "--trials", "1", "--workers", "2", *NONE)
     done = run_lab("race", *asked, "--watch", "--json", "run.json", cwd=tmp_path)
     assert done.returncode == 1
     assert "FAILED: fault" in done.stdout
