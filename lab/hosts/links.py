@@ -150,10 +150,12 @@ class Link:
             try:
                 stamp, (_, *rest) = self._take(kind, timeout_s)
             except queue.Empty:
-                why, is_busy = self._silence(timeout_s, kind)
-                busy += is_busy
-                if not is_busy or busy == BUSY_TIMES:
-                    raise HostError(why) from None
+                if kind != "answer":
+                    raise HostError(f"{self.name}: {SILENCE} {timeout_s:g} s") from None
+                state = self._state(timeout_s)
+                busy += 1
+                if state is None or state[0] != RUNS or busy == BUSY_TIMES:
+                    raise HostError(f"{self.name}: {_silence(timeout_s, state)}") from None
             else:
                 return stamp, tuple(rest)
 
@@ -179,24 +181,30 @@ class Link:
 
     def silence(self, timeout_s: float) -> str:
         """Say who has been silent for so long, the host or only its keeper, and where that one sleeps."""
-        return self._silence(timeout_s, "answer")[0].removeprefix(f"{self.name}: ")
+        return _silence(timeout_s, self._state(timeout_s))
 
-    def _silence(self, timeout_s: float, kind: str) -> tuple[str, bool]:
-        """Do as `silence` does, with the name of the host, and say whether the keeper runs; of a ping less is known."""
-        silent = f"{self.name}: {SILENCE} {timeout_s:g} s"
-        if kind == "answer":
-            try:
-                self._send("look")
-                _, (letter, place) = self._next("state", timeout_s)
-            except HostError:
-                return f"{silent}, nor does its agent answer", False
-            asleep = f" in {place}" if place not in ("", "0") else ""
-            if letter == STOPPED:
-                return f"{silent}: a signal has stopped its keeper (SIGSTOP)", False
-            if letter == RUNS:
-                return f"{silent}: its keeper runs, or waits for a processor (state {letter})", True
-            return f"{silent}: the filesystem does not answer its keeper (state {letter}{asleep})", False
-        return silent, False
+    def _state(self, timeout_s: float) -> tuple[str, str] | None:
+        """Return the state of the keeper, and the place in the kernel where it sleeps; None if its agent is silent."""
+        try:
+            self._send("look")
+            _, (letter, place) = self._next("state", timeout_s)
+        except HostError:
+            return None
+        return letter, place
+
+
+def _silence(timeout_s: float, state: tuple[str, str] | None) -> str:
+    """Say who has been silent for so long, by the state of the keeper; None where its agent is silent too."""
+    silent = f"{SILENCE} {timeout_s:g} s"
+    if state is None:
+        return f"{silent}, nor does its agent answer"
+    letter, place = state
+    if letter == STOPPED:
+        return f"{silent}: a signal has stopped its keeper (SIGSTOP)"
+    if letter == RUNS:
+        return f"{silent}: its keeper runs, or waits for a processor (state {letter})"
+    asleep = f" in {place}" if place not in ("", "0") else ""
+    return f"{silent}: the filesystem does not answer its keeper (state {letter}{asleep})"
 
 
 def _ended(code: int, errors: str) -> str:
