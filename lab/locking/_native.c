@@ -167,15 +167,37 @@ static int is_replaced(void *call)
     return !dladdr(call, &mine) || !dladdr((void *)getpid, &theirs) || mine.dli_fbase != theirs.dli_fbase;
 }
 
+PyTypeObject *lab_add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(spec);
+    if (type && PyModule_AddType(module, type) < 0)
+        Py_CLEAR(type);
+    return type;
+}
+
+int lab_add_words(PyObject *module, const char *name, const Word *words, size_t count)
+{
+    PyObject *made = PyDict_New();
+    int added = made ? 0 : -1;
+    for (size_t at = 0; !added && at < count; at++) {
+        PyObject *value = PyLong_FromLong(words[at].value);
+        added = value ? PyDict_SetItemString(made, words[at].name, value) : -1;
+        Py_XDECREF(value);
+    }
+    if (!added)
+        added = PyModule_AddObjectRef(module, name, made);
+    Py_XDECREF(made);
+    return added;
+}
+
 static int module_exec(PyObject *module)
 {
     PyObject *protocol = PyImport_ImportModule("lab.locking.protocol");
     lab_typed = protocol ? PyObject_GetAttrString(protocol, "typed") : NULL;
     Py_XDECREF(protocol);
-    lab_call_type = lab_typed ? (PyTypeObject *)PyType_FromSpec(&call_spec) : NULL;
-    insisting_type = lab_call_type ? (PyTypeObject *)PyType_FromSpec(&insisting_spec) : NULL;
-    if (!insisting_type || PyModule_AddType(module, lab_call_type) < 0 || PyModule_AddType(module, insisting_type) < 0
-        || PyModule_AddIntConstant(module, "FLOCK", FLOCK) < 0 || lab_add_recorder(module) < 0
+    lab_call_type = lab_typed ? lab_add_type(module, &call_spec) : NULL;
+    insisting_type = lab_call_type ? lab_add_type(module, &insisting_spec) : NULL;
+    if (!insisting_type || PyModule_AddIntConstant(module, "FLOCK", FLOCK) < 0 || lab_add_recorder(module) < 0
         || lab_add_calls(module) < 0)
         return -1;
     lab_uses_library = is_replaced((void *)fcntl) || is_replaced((void *)flock);

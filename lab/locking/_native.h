@@ -21,6 +21,18 @@ static inline uint64_t lab_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* A number that C and Python must both know. */
+typedef struct {
+    const char *name;
+    int value;
+} Word;
+
+/* Add a type to the module, and return it, a new reference; NULL with an exception. */
+INTERNAL PyTypeObject *lab_add_type(PyObject *module, PyType_Spec *spec);
+
+/* Add a dict of these words to the module, for Python to compare with its own; 0, or -1 with an exception. */
+INTERNAL int lab_add_words(PyObject *module, const char *name, const Word *words, size_t count);
+
 /* Add Hold, Rounds, bucket and LAYOUT to the module; 0, or -1 with an exception. */
 INTERNAL int lab_add_recorder(PyObject *module);
 

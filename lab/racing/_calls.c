@@ -7,10 +7,7 @@ enum { BEGAN, ENDED, NUMBER, KIND, VALUE, SLOT };      /* words of a slot */
 enum { NOTHING = 1, IS_FALSE, IS_TRUE, WHOLE, KEPT };  /* kinds of results */
 
 /* The words as they are passed to Python: lab/racing/call_log.py refuses others than its own. */
-static const struct {
-    const char *name;
-    int value;
-} LAYOUT[] = {
+static const Word SLOTS[] = {
     {"BEGAN", BEGAN},     {"ENDED", ENDED},       {"NUMBER", NUMBER},   {"KIND", KIND},   {"VALUE", VALUE},
     {"SLOT", SLOT},       {"NOTHING", NOTHING},   {"IS_FALSE", IS_FALSE}, {"IS_TRUE", IS_TRUE}, {"WHOLE", WHOLE},
     {"KEPT", KEPT},
@@ -128,16 +125,7 @@ static PyType_Spec stamps_spec = {"lab.locking._native.Stamps", sizeof(Stamps), 
 
 int lab_add_calls(PyObject *module)
 {
-    PyObject *type = PyType_FromSpec(&stamps_spec), *layout = PyDict_New();
-    int added = type && layout ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
-    for (size_t i = 0; !added && i < sizeof LAYOUT / sizeof *LAYOUT; i++) {
-        PyObject *value = PyLong_FromLong(LAYOUT[i].value);
-        added = value ? PyDict_SetItemString(layout, LAYOUT[i].name, value) : -1;
-        Py_XDECREF(value);
-    }
-    if (!added)
-        added = PyModule_AddObjectRef(module, "SLOTS", layout);
+    PyTypeObject *type = lab_add_type(module, &stamps_spec);
     Py_XDECREF(type);
-    Py_XDECREF(layout);
-    return added;
+    return type ? lab_add_words(module, "SLOTS", SLOTS, sizeof SLOTS / sizeof *SLOTS) : -1;
 }

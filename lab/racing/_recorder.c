@@ -8,10 +8,7 @@ enum { REQUESTED_NS, GRANTED_NS, RELEASED_NS, SPAN, RECORD }; /* words of a reco
 enum { PRECISION_BITS = 7, LONGEST_BITS = 40, BUCKETS = (LONGEST_BITS - PRECISION_BITS + 1) << PRECISION_BITS };
 
 /* The words as they are passed to Python: lab/racing/recorder.py refuses others than its own. */
-static const struct {
-    const char *name;
-    int value;
-} LAYOUT[] = {
+static const Word LAYOUT[] = {
     {"CURSOR", CURSOR},         {"UNRECORDED", UNRECORDED},   {"ROUNDS_DONE", ROUNDS_DONE},
     {"HEADER", HEADER},         {"REQUESTED_NS", REQUESTED_NS}, {"GRANTED_NS", GRANTED_NS},
     {"RELEASED_NS", RELEASED_NS}, {"SPAN", SPAN},             {"RECORD", RECORD},
@@ -273,32 +270,13 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **made)
-{
-    *made = (PyTypeObject *)PyType_FromSpec(spec);
-    return *made ? PyModule_AddType(module, *made) : -1;
-}
-
-static int add_layout(PyObject *module)
-{
-    PyObject *layout = PyDict_New();
-    int added = layout ? 0 : -1;
-    for (size_t i = 0; !added && i < sizeof LAYOUT / sizeof *LAYOUT; i++) {
-        PyObject *value = PyLong_FromLong(LAYOUT[i].value);
-        added = value ? PyDict_SetItemString(layout, LAYOUT[i].name, value) : -1;
-        Py_XDECREF(value);
-    }
-    if (!added)
-        added = PyModule_AddObjectRef(module, "LAYOUT", layout);
-    Py_XDECREF(layout);
-    return added;
-}
-
 int lab_add_recorder(PyObject *module)
 {
-    PyTypeObject *rounds_type = NULL;
-    return add_type(module, &hold_spec, &hold_type) < 0 || add_type(module, &rounds_spec, &rounds_type) < 0 || add_layout(module) < 0
-                   || PyModule_AddFunctions(module, functions) < 0
-               ? -1
-               : 0;
+    hold_type = lab_add_type(module, &hold_spec);
+    PyTypeObject *rounds_type = hold_type ? lab_add_type(module, &rounds_spec) : NULL;
+    Py_XDECREF(rounds_type);
+    return rounds_type && !lab_add_words(module, "LAYOUT", LAYOUT, sizeof LAYOUT / sizeof *LAYOUT)
+                   && !PyModule_AddFunctions(module, functions)
+               ? 0
+               : -1;
 }
