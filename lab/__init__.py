@@ -3,6 +3,7 @@
 Its packages, the lowest layer first; imports go downward only (docs/architecture.md draws them), and a test holds that:
 
     errors      what can go wrong, each with its exit code
+    compiled    the parts that are built in C, where a compiler was
     commands    the commands, and which record each one writes
     gallery     the built-in scenarios, as the text of their files shows them
     analysis    pure: overlaps of holds, lost updates, torn data, statistics, how a watched program locks

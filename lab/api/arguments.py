@@ -1,4 +1,4 @@
-"""Read what a caller hands to the functions of `lab`: scenarios and locks as names, paths, classes or objects."""
+"""Read what a caller hands to the functions of `lab`: scenarios, locks, directories, and the hosts to go over."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lab.exploring.locks import check_modelled
 from lab.scenario import Scenario
 
 from .protocol import Parcel, packed
+from .values import checked
 
 AnyScenario = Scenario | type[Scenario] | str | os.PathLike[str]
 """A scenario: an object, a class, a built-in's name, or the path of a scenario file."""
@@ -80,3 +81,34 @@ def caller() -> ModuleType | None:
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "lab":
         frame = frame.f_back
     return sys.modules.get(str(frame.f_globals.get("__name__")))
+
+
+def reached(hosts: Sequence[str] | None, python: str, ssh_config: str, rsh: str, timeout: float) -> dict[str, Any]:
+    """Return what is sent of the hosts; nothing where there are none. Raises UsageError for ways to no hosts."""
+    if hosts is None:
+        if python or ssh_config or rsh:
+            raise UsageError("python=, ssh_config= and rsh= belong to hosts=; add it, or leave them out")
+        return {}
+    texts = [name for each in hosts for name in str(each).split(",")]
+    ways = {"python": python, "ssh_config": os.fspath(ssh_config), "rsh": rsh}
+    return {"reach": {"texts": texts, **ways}, **checked("race", timeout=timeout)}
+
+
+def check_race_over_hosts(
+    *, lock: Sequence[Any] | None, seconds: float | None, isolate: str, record: int, faults: str
+) -> None:
+    """Raise UsageError for arguments of a race that work on one host alone."""
+    if seconds is not None:
+        raise UsageError("seconds=: works on one host; give trials= or rounds= over several")
+    if isolate or record or faults != "none":
+        raise UsageError("faults=, isolate= and record= work on one host; leave them out, or hosts=")
+    if not all(isinstance(each, str) for each in lock or ()):
+        raise UsageError("lock=: over several hosts give its name, or module:attribute")
+
+
+def shared_directory(given: Sequence[str | os.PathLike[str]] | None) -> list[str]:
+    """Return the directory that several hosts share, by its name there. Raises UsageError where it is not one."""
+    folders = [os.fspath(each) for each in given or ()]
+    if len(folders) != 1 or not folders[0].startswith("/"):
+        raise UsageError("hosts=: which directory do they share? Give one absolute path, the same on all hosts")
+    return folders

@@ -16,15 +16,17 @@ from .arguments import (
     Directory,
     Scenarios,
     caller,
+    check_race_over_hosts,
     existing,
     label,
     listed,
     lock_parcels,
     modelled,
+    reached,
     scenario_parcels,
+    shared_directory,
 )
 from .examples import Example, sent
-from .over_hosts import check_race, reached, shared
 from .protocol import Answer, Parcel, Record, Request, ask, is_about_the_test
 from .results import BenchResult, CheckResult, ExploreResult, LocksResult, RaceResult, Repetition, ReplayResult
 from .values import TIMEOUT_S, checked, temporary_directory
@@ -122,7 +124,7 @@ class Session:
         """
         over = reached(listed(hosts), python, ssh_config, rsh, timeout)
         if over:
-            check_race(lock=listed(lock), seconds=seconds, isolate=isolate, record=record, faults=faults)
+            check_race_over_hosts(lock=listed(lock), seconds=seconds, isolate=isolate, record=record, faults=faults)
         given = checked(
             "race",
             workers=listed(workers),
@@ -142,7 +144,7 @@ class Session:
         )
         if trials is not None and seconds is not None:
             raise UsageError("trials= and seconds= both say how long to race; give one of them")
-        folders = shared(listed(dir)) if over else self._folders(dir)
+        folders = shared_directory(listed(dir)) if over else self._folders(dir)
         home = caller()
         scenarios, locks = scenario_parcels(scenario, home), lock_parcels(lock, home)
         if over and any("pickle" in each for each in scenarios):
@@ -269,7 +271,9 @@ class Session:
             workers=workers,
             detects=detects,
         )
-        folders = shared(listed(directory)) if over else [str(existing(each)) for each in listed(directory) or []]
+        folders = (
+            shared_directory(listed(directory)) if over else [str(existing(each)) for each in listed(directory) or []]
+        )
         cutting = {"cut": cut, "heal": heal, **checked("check", cut_seconds=cut_seconds)}
         request = Request("check", {**given, "directories": folders, "faults": bool(faults), **over, **cutting})
         return self._returned(CheckResult(self._ask(request, Check), self._unable))

@@ -7,10 +7,10 @@ states in the same order as the search in Python, and counts the same.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
+from lab.compiled import load_compiled
 from lab.model.record_locks import MAX_DEADLK_ITERATIONS
 
 from .node import Node
@@ -18,19 +18,9 @@ from .operation import LOAD, LOCK, STORE, UNLOCK, Operation
 from .tally import Tally
 from .world import World
 
-
-def _compiled() -> Callable[..., tuple[int, bytes, bytes, bool, int]] | None:
-    """Return the compiled search; None where there was no compiler, or LAB_PURE asks for Python."""
-    if os.environ.get("LAB_PURE", "") not in ("", "0"):
-        return None
-    try:
-        from ._walk import states
-    except ImportError:
-        return None
-    return states
-
-
-compiled = _compiled()
+_built = load_compiled("lab.exploring._walk")
+compiled: Callable[..., tuple[int, bytes, bytes, bool, int]] | None = _built.states if _built else None
+"""The compiled search, where there is one."""
 
 
 def can_walk(world: World) -> bool:

@@ -14,28 +14,19 @@ twice. Four rules make them few, and each is exact:
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from lab.compiled import load_compiled
+
 from .automaton import NO_STATE, Automaton
 from .call import Call, events_of
 
-
-def _compiled() -> Callable[..., tuple[Any, ...]] | None:
-    """Return the compiled search; None where there was no compiler, or LAB_PURE asks for Python."""
-    if os.environ.get("LAB_PURE", "") not in ("", "0"):
-        return None
-    try:
-        from ._search import search as compiled
-    except ImportError:
-        return None
-    return compiled
-
-
-compiled = _compiled()
+_built = load_compiled("lab.histories._search")
+compiled: Callable[..., tuple[Any, ...]] | None = _built.search if _built else None
+"""The compiled search, where there is one."""
 
 LOOK_EVERY = 512
 """After so many configurations the search asks whether it shall stop."""

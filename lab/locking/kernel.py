@@ -26,32 +26,15 @@ from collections.abc import Callable
 from ctypes import c_uint64
 from functools import partial
 from struct import Struct
-from types import ModuleType
 
 from lab.analysis.holds import Nested
+from lab.compiled import PURE, asks_for_python, load_compiled
 from lab.errors import checked
 
 from .protocol import Abilities, Action
 
-PURE = "LAB_PURE"
-
-
-def _asked_for_python() -> bool:
-    """Return True where LAB_PURE is set, and neither empty nor 0."""
-    return os.environ.get(PURE, "") not in ("", "0")
-
-
-def _native() -> ModuleType | None:
-    if _asked_for_python():
-        return None
-    try:
-        from . import _native
-    except ImportError:
-        return None
-    return _native if hasattr(_native, "LAYOUT") else None  # built of sources that are older than this file
-
-
-NATIVE = _native()
+_built = load_compiled("lab.locking._native")
+NATIVE = _built if hasattr(_built, "LAYOUT") else None  # else it was built of sources that are older than this file
 RECORDER = "compiled" if NATIVE else "python"
 """The recorder in use, which every results file names."""
 
@@ -60,7 +43,7 @@ def describe_recorder() -> str:
     """Return in one line which recorder is in use, and why."""
     if NATIVE:
         return f"lock calls and recorder in C; {PURE}=1 in the environment has Python do both"
-    if _asked_for_python():
+    if asks_for_python():
         return f"lock calls and recorder in Python, as {PURE} asks"
     return "lock calls and recorder in Python: install again, with a C compiler and Python.h, for those in C"
 

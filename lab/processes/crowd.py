@@ -1,8 +1,7 @@
 """Fork the workers of a pool, many in one go where that is compiled (`_crowd.c`).
 
 Each fork makes the parent copy every page that it writes to afterwards, and each child keeps the old copy; so the fewer
-pages are written to between two forks, the less time and memory a worker takes. LAB_PURE asks for Python's loop, which
-does the same.
+pages are written to between two forks, the less time and memory a worker takes. Python's loop does the same.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from errno import EAGAIN, ENOMEM
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.compiled import load_compiled
 from lab.errors import CannotRunError
 
 from .child import SIG_DFL, STOPS, end_after, fork_held, quick
@@ -22,18 +22,9 @@ if TYPE_CHECKING:
     ForkMany = Callable[[array[int], int, tuple[int, ...]], tuple[int, int, int]]
 
 
-def _compiled() -> ForkMany | None:
-    """Return the compiled loop; None where there was no compiler, or LAB_PURE asks for Python."""
-    if os.environ.get("LAB_PURE", "") not in ("", "0"):
-        return None
-    try:
-        from ._crowd import fork_many
-    except ImportError:
-        return None
-    return fork_many
-
-
-compiled = _compiled()
+_built = load_compiled("lab.processes._crowd")
+compiled: ForkMany | None = _built.fork_many if _built else None
+"""The compiled loop, where there is one."""
 
 AT_ONCE = 256
 """So many are forked in one go: a stop is held back meanwhile."""
