@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 from docs.import_graph import Graph, circles, layers, package_graph
 
 DRAWING = Path(__file__).with_name("layers.svg")
-WIDTH, ROW, BOX, HEIGHT, TOP, ASIDE = 760, 66, 140, 36, 12, 50
+WIDTH, ROW, BOX, HEIGHT, TOP, ASIDE = 760, 66, 120, 36, 12, 50
 
 STYLE = """
 text { font: 14px sans-serif; text-anchor: middle; fill: #1c2733 }

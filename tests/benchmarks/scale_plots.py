@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 WIDTH, HEIGHT = 680, 330
-LEFT, RIGHT, TOP, BOTTOM = 64, 130, 34, 44
+LEFT, RIGHT, TOP, BOTTOM = 64, 140, 34, 60
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """The colours of Okabe and Ito, as those of `lab plot`; each is legible on white and on black."""
 
@@ -22,6 +22,10 @@ text { fill: #dde4ec }
 .background { fill: #16191d }
 .grid { stroke: #3a424c }
 }"""
+
+
+WAITERS, RANGES = "processes that wait", "ranges that are held"
+"""What the numbers below the pictures count."""
 
 
 class Line(NamedTuple):
@@ -51,7 +55,8 @@ def draw(found: dict[str, Any], folder: Path) -> None:
         ),
     }
     for name, (title, lines) in pictures.items():
-        (folder / f"{name}.svg").write_text(picture(title, lines))
+        across = RANGES if name == "scale-ranges" else WAITERS
+        (folder / f"{name}.svg").write_text(picture(title, across, lines))
 
 
 def by_lock(rows: Sequence[dict[str, Any]], figure: str) -> list[Line]:
@@ -67,8 +72,11 @@ def grouped(rows: Sequence[dict[str, Any]], *names: str) -> dict[tuple[str, ...]
     return found
 
 
-def picture(title: str, lines: Sequence[Line]) -> str:
-    """Return a picture with both axes logarithmic: a straight line that rises by one square a square is O(n)."""
+def picture(title: str, counted: str, lines: Sequence[Line]) -> str:
+    """Return a picture with both axes logarithmic: a straight line that rises by one square a square is O(n).
+
+    Below the lower axis stands what is `counted`.
+    """
     xs = [x for line in lines for x, _ in line.points]
     ys = [max(y, 1e-3) for line in lines for _, y in line.points]
     across, up = Axis(xs, LEFT, WIDTH - RIGHT), Axis(ys, HEIGHT - BOTTOM, TOP)
@@ -77,6 +85,7 @@ def picture(title: str, lines: Sequence[Line]) -> str:
         f"<style>{STYLE}\n</style>",
         f'<rect class="background" width="{WIDTH}" height="{HEIGHT}"/>',
         f'<text x="{LEFT}" y="20">{title}</text>',
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 16}" text-anchor="middle">{counted}</text>',
     ]
     for value in across.ticks:
         x = across.at(value)
@@ -96,7 +105,9 @@ def picture(title: str, lines: Sequence[Line]) -> str:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline class="line" stroke="{colour}" points="{path}"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in points]
-        parts.append(f'<text x="{points[-1][0] + 10:.0f}" y="{places[number] + 4:.0f}">{line.name}</text>')
+        name_at = points[-1][0] + 16  # with a dot of its own: lines may lie on each other
+        parts.append(f'<circle cx="{name_at:.0f}" cy="{places[number]:.0f}" r="4" fill="{colour}"/>')
+        parts.append(f'<text x="{name_at + 8:.0f}" y="{places[number] + 4:.0f}">{line.name}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
