@@ -126,6 +126,6 @@ static PyType_Spec stamps_spec = {"lab.locking._native.Stamps", sizeof(Stamps), 
 int lab_add_calls(PyObject *module)
 {
     PyTypeObject *type = lab_add_type(module, &stamps_spec);
-    Py_XDECREF(type);
+    Py_XDECREF((PyObject *)type);
     return type ? lab_add_words(module, "SLOTS", SLOTS, sizeof SLOTS / sizeof *SLOTS) : -1;
 }

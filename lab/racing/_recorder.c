@@ -274,7 +274,7 @@ int lab_add_recorder(PyObject *module)
 {
     hold_type = lab_add_type(module, &hold_spec);
     PyTypeObject *rounds_type = hold_type ? lab_add_type(module, &rounds_spec) : NULL;
-    Py_XDECREF(rounds_type);
+    Py_XDECREF((PyObject *)rounds_type);
     return rounds_type && !lab_add_words(module, "LAYOUT", LAYOUT, sizeof LAYOUT / sizeof *LAYOUT)
                    && !PyModule_AddFunctions(module, functions)
                ? 0
