@@ -17,14 +17,19 @@ def asks_for_python() -> bool:
     return os.environ.get(PURE, "") not in ("", "0")
 
 
-def load_compiled(module: str) -> ModuleType | None:
-    """Return the compiled module of this name.
+def load_compiled(module: str, *names: str) -> ModuleType | None:
+    """Return the compiled module, which must have these names.
 
-    Returns None where it was not built, since there was no compiler, and where LAB_PURE asks for Python.
+    Returns None where it was not built, since there was no compiler, and where LAB_PURE asks for Python. Raises
+    ImportError where it lacks one of the names: an editable install still has what was built of older sources.
     """
     if asks_for_python():
         return None
     try:
-        return import_module(module)
+        found = import_module(module)
     except ImportError:
         return None
+    for name in names:
+        if not hasattr(found, name):
+            raise ImportError(f"{module} was built of other sources, without {name}; install the lab again")
+    return found

@@ -13,11 +13,13 @@ import sysconfig
 import venv
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
 
+from lab.compiled import load_compiled
 from tests.helpers import PATIENCE_S, ROOT
 from tests.needs import missing
 
@@ -214,6 +216,16 @@ def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkey
     assert raced(compiled)["environment"]["recorder"] == "python"
     assert "  python" in lab(compiled, "list")
     assert "LAB_PURE" in lab(compiled, "list")
+
+
+def test_a_part_that_was_built_of_older_sources_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    older = ModuleType("older")
+    older.known = 1  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "older", older)
+    monkeypatch.setenv("LAB_PURE", "0")
+    assert load_compiled("older", "known") is older
+    with pytest.raises(ImportError, match="older was built of other sources, without added; install the lab again"):
+        load_compiled("older", "known", "added")
 
 
 @pytest.mark.needs("headers")

@@ -18,7 +18,7 @@ from .operation import LOAD, LOCK, STORE, UNLOCK, Operation
 from .tally import Tally
 from .world import World
 
-_built = load_compiled("lab.exploring._walk")
+_built = load_compiled("lab.exploring._walk", "states")
 compiled: Callable[..., tuple[int, bytes, bytes, bool, int]] | None = _built.states if _built else None
 """The compiled search, where there is one."""
 

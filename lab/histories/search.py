@@ -24,7 +24,7 @@ from lab.compiled import load_compiled
 from .automaton import NO_STATE, Automaton
 from .call import Call, events_of
 
-_built = load_compiled("lab.histories._search")
+_built = load_compiled("lab.histories._search", "search")
 compiled: Callable[..., tuple[Any, ...]] | None = _built.search if _built else None
 """The compiled search, where there is one."""
 

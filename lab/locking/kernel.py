@@ -33,8 +33,9 @@ from lab.errors import checked
 
 from .protocol import Abilities, Action
 
-_built = load_compiled("lab.locking._native")
-NATIVE = _built if hasattr(_built, "LAYOUT") else None  # else it was built of sources that are older than this file
+NATIVE = load_compiled(
+    "lab.locking._native", "Call", "FLOCK", "Hold", "Insisting", "LAYOUT", "Rounds", "SLOTS", "Stamps", "add_in_turn"
+)
 RECORDER = "compiled" if NATIVE else "python"
 """The recorder in use, which every results file names."""
 
