@@ -105,10 +105,16 @@ USUAL_WIDTH = 80
 
 
 def screen_width() -> int:
-    """Return the columns of the terminal, which COLUMNS overrides; 80 where standard output is no terminal."""
-    import shutil
+    """Return the columns of the terminal, which COLUMNS overrides; 80 where standard output is no terminal.
 
-    return shutil.get_terminal_size((USUAL_WIDTH, 24)).columns
+    It is what shutil.get_terminal_size returns. `shutil` maps three libraries that pack files, which each fork copies.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    with suppress(AttributeError, ValueError, OSError):  # there is no such stream, it is closed, it is no terminal
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or USUAL_WIDTH  # type: ignore[union-attr]
+    return USUAL_WIDTH
 
 
 COLOR_CHOICES = ("auto", "always", "never")

@@ -18,7 +18,16 @@ from textwrap import fill
 
 from lab.commands import COMMANDS, Command
 from lab.errors import ExitCode, LabError, UsageError, unknown
-from lab.output import COLOR_CHOICES, choose_color, complain, drop_unwritten, nobody_reads, print_error, print_text
+from lab.output import (
+    COLOR_CHOICES,
+    choose_color,
+    complain,
+    drop_unwritten,
+    nobody_reads,
+    print_error,
+    print_text,
+    screen_width,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,6 +127,9 @@ class Parser(argparse.ArgumentParser):
 
 class Help(argparse.HelpFormatter):
     """Help that fits the terminal: paragraphs are filled, lines that begin with a space stay lines."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=screen_width() - 2)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from errno import EAGAIN
 from functools import partial
 from operator import itemgetter
-from resource import struct_rusage
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from lab.host.procfs import is_stopped, sleeps_in
 from lab.output import flush_output
@@ -31,6 +31,9 @@ from .crowd import AT_ONCE, check_room, fork_some, refusal
 from .descendants import Descendants, Orphan, kill_tree
 from .external import GroupReaper
 from .namespaces import end_namespaces, fork_isolated
+
+if TYPE_CHECKING:
+    from resource import struct_rusage
 
 Prepare = Callable[[int], Callable[[], None]]
 """A function that runs in the worker with its index before the barrier; what it returns is called after the release."""

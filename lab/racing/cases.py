@@ -29,7 +29,6 @@ from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Operations, Scenario
 from lab.scenario.base import VERDICTS
 
-from .calls import with_calls
 from .faults import CRASH, NONE, Fault, faults_for, judged
 from .mailbox import failed_check
 from .probe import Untaken, probe_within
@@ -229,10 +228,19 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
     except OSError as error:
         trouble = "unsupported", f"{case.found.name}: {error.strerror or error}; raise the limit, or try another --dir"
     row = summarise(case.found, case.setting, results)
-    row = with_calls(row, [result.calls.figures for result in results if result.calls])
+    row = _with_calls(row, results)
     if trouble is None:
         return row
     return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1]), failures=[*row.failures, *of_check])
+
+
+def _with_calls(row: Row, results: Sequence[Result]) -> Row:
+    """Return the row with what became of calls of operations, where there are some."""
+    if not any(result.calls for result in results):
+        return row
+    from .calls import with_calls
+
+    return with_calls(row, [result.calls.figures for result in results if result.calls])
 
 
 PATIENCE_S = 2.0

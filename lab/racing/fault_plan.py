@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from time import monotonic, monotonic_ns, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from lab.locking import GaveUp
 from lab.memory import anonymous
@@ -86,7 +85,10 @@ class Plan:
     """The faults of one trial: made before the fork, so that all its processes share the words and the draws."""
 
     def __init__(self, fault: Fault, seed: str, workers: int, log: Log) -> None:
+        from zlib import crc32  # a library, which the forks of other races do not pay for
+
         self.fault = fault
+        self._crc32 = crc32
         self._seed = seed
         self._workers = workers
         self._log = log
@@ -126,7 +128,7 @@ class Plan:
         return not self.fault.seconds or monotonic_ns() < self._words[BEGUN_NS] + self.fault.seconds * 1e9
 
     def _drawn(self, what: str, number: int, below: int) -> int:
-        return crc32(f"{self._seed}/{what}/{number}".encode()) % below
+        return self._crc32(f"{self._seed}/{what}/{number}".encode()) % below
 
     def _subject(self, number: int) -> int:
         return self._drawn("subject", number, self._workers)

@@ -28,7 +28,6 @@ from lab.scenario import Damage, Operations, Outcome, Scenario
 from lab.scenario.base import broken_invariant, has_invariant, listed_damage
 
 from .call_log import CallLog
-from .calls import JudgedCalls, judged_calls
 from .fault_plan import plan_of
 from .faults import shut_out
 from .first_content import FirstContent, fixed_by_its_author
@@ -40,6 +39,7 @@ from .tracing import Tape, transcript
 from .worker import Job, Setting, worker_of
 
 if TYPE_CHECKING:
+    from .calls import JudgedCalls
     from .programs.recorded import Recorded
 
 NO_FILES: Mapping[str, bytes | None] = {}
@@ -391,6 +391,8 @@ def _judged(setting: Setting, job: Job, number: int, found: Gathered, result: Re
     if not result.failures and not (setting.fault and setting.fault.kills):
         result.judge(check(setting.scenario, job, found.rounds_done, found.reports, found.time_limit_s, found.checks))
     if job.calls and not result.failures:
+        from .calls import judged_calls  # searches of histories are mapped, and each fork would copy the maps
+
         judged = judged_calls(setting.scenario, job, found.holds)
         result = replace(result, calls=judged)
         result.judge(judged.damage)
