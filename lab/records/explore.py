@@ -158,10 +158,10 @@ class ExploredCase:
     @property
     def how_it_breaks(self) -> str:
         """Return in words how it breaks: in 1 preemption: lost update."""
-        if self.crashes:
-            return f"{self.crashes.cause}: {self.damage[0].kind if self.damage else 'corruption'}"
-        count = self.preemptions or 0
         kind = self.damage[0].kind if self.damage else "corruption"
+        if self.crashes:
+            return ": ".join(filter(None, (self.crashes.cause, kind)))
+        count = self.preemptions or 0
         return f"in {count:,} preemption{'s' * (count != 1)}: {kind}"
 
 

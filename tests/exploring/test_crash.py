@@ -13,11 +13,13 @@ import pytest
 from lab import Damage, Outcome, Scenario, paged
 from lab.errors import ScenarioError, UsageError
 from lab.exploring import sandbox
+from lab.exploring.crash import run
 from lab.exploring.crash.recovery import Dead, rounds_of
 from lab.exploring.crash.search import Search
 from lab.exploring.locks import Ranges
 from lab.exploring.operation import Operation, change_of
 from lab.exploring.run import cases_of, explore
+from lab.exploring.simplify import world_of
 from lab.exploring.worker import Shape, shape_of
 from lab.exploring.world import World
 from lab.model.disk import Disk
@@ -387,6 +389,47 @@ def test_a_recovery_that_fails_is_damage(recover: Any, kind: str, monkeypatch: p
     case = explored(scenario_of(add, recover=recover), "kill", 1, 1)
     assert [each.kind for each in case.damage] == [kind]
     assert case.token is None  # nothing is left that a replay could compare
+
+
+def adds_for_ever(scenario: Any, w: Any) -> None:
+    while w.memory.value:
+        w.memory.value += 1
+
+
+@pytest.mark.parametrize(("recover", "shown"), [(never_ends, 4), (adds_for_ever, 40)])
+def test_of_a_recovery_that_does_not_end_the_first_steps_are_shown(recover: Any, shown: int) -> None:
+    case = explored(scenario_of(add, recover=recover), "kill", 1, 1)
+    assert [step.worker for step in case.steps].count(1) == shown
+    assert case.reasons[-1].startswith(f"it had not ended after 3,000 steps of recovery and work; the first {shown} ")
+
+
+def test_a_search_for_crashes_looks_at_its_deadline_after_each_state_and_each_recovery() -> None:
+    world = World(shape_of(find_scenarios(["counter"])[0], "fcntl", 2, 2, 32, crashes=True), LONGEST)
+    search = Search(world, "power", UNIT, 1, deadline=0.0)
+    assert search.run() is None
+    assert (search.counts.states, search.counts.recoveries, search.counts.complete) == (1, 1, False)
+
+
+def test_once_the_time_is_over_only_the_shape_that_was_asked_for_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[str] = []
+
+    def counted(shape: Shape) -> World:
+        shapes.append(shape.size)
+        return world_of(shape)
+
+    monkeypatch.setattr(run, "world_of", counted)
+    assert explored("counter", "kill", 2, 2, time_limit_s=1e-9).verdict == "unknown"
+    assert shapes == ["2 workers x 2 rounds"]
+
+
+def test_a_cause_that_was_not_found_in_time_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "PATIENCE_S", 0.0)
+    case = explored("undo_journal:flag_with_journal", "power")
+    assert case.crashes
+    assert case.crashes.cause == ""
+    assert "was not found in the time" in case.reasons[-1]
+    lines = text_of(exploration_of(case, crash=["power"])).splitlines()
+    assert f"found: {case.damage[0].kind}, with 1 crash (power) of 1 worker x 2 rounds" in lines
 
 
 def pair(scenario: Any, w: Any) -> None:

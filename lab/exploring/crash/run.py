@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -81,6 +82,8 @@ def _searched(case: Case, options: ExploreOptions, started: float) -> tuple[Sear
     for crashes, (workers, rounds) in product(sorted({1, options.crashes}), shapes):
         last = (crashes, workers, rounds) == (options.crashes, *shapes[-1])
         limit_s = options.time_limit_s * (1 if last else SMALLER_SHARE)
+        if not last and time.monotonic() > started + limit_s:
+            continue
         search = _search(case, replace(options, crashes=crashes), workers, rounds, started + limit_s)
         before = notes(search.world.shape.scenario)
         search.try_check()
@@ -146,18 +149,32 @@ def _cause(case: Case, options: ExploreOptions, broken: Broken) -> Cause:
 
     Recovery breaks it that does so without any crash. A kill that breaks it too leaves half an update. It is not
     durable where it holds with finished rounds missing, and out of order where it holds with all that is stored
-    reaching the disk in order.
+    reaching the disk in order. "" is for a cause that was not found in time.
     """
-    failure = broken.failure
+
+    def breaks(case: Case, **other: Any) -> Failure | None:
+        search = _like(case, options, broken, **other)
+        found = search.run()
+        if not (found or search.counts.complete):
+            raise TimeoutError
+        return found
+
+    try:
+        return _cause_by(breaks, case, broken.failure)
+    except TimeoutError:
+        return ""
+
+
+def _cause_by(breaks: Callable[..., Failure | None], case: Case, failure: Failure) -> Cause:
+    """Return the cause of this failure, by what breaks when less can go wrong."""
     if failure.crashes == 0:
         return "recovery" if failure.recovery else "without a crash"
-    killed = failure if case.kind == "kill" else _like(replace(case, crash="kill"), options, broken).run()
+    killed = failure if case.kind == "kill" else breaks(replace(case, crash="kill"))
     if killed:
         return "half an update" if killed.crashes else "recovery" if killed.recovery else "without a crash"
-    if _like(case, options, broken, relaxed=True).run() is None:
+    if breaks(case, relaxed=True) is None:
         return "not durable"
-    in_order = _like(case, options, broken, unit=WHOLE_FILE, relaxed=True).run()
-    return "half an update" if in_order else "out of order"
+    return "half an update" if breaks(case, unit=WHOLE_FILE, relaxed=True) else "out of order"
 
 
 def _covered(case: Case, options: ExploreOptions, search: Search) -> str:

@@ -30,9 +30,6 @@ from .recovery import AGAIN, Crash, Dead, Life, Recoveries, new_on_the_disk, rou
 AHEAD = 64
 """So many steps of a worker are learnt at once."""
 
-LOOK_EVERY = 256
-"""The deadline is looked at after so many states or recoveries."""
-
 
 class State:
     """A state of the workers, and how it came about: `worker` did a step, or was `killed`, in the state before."""
@@ -178,7 +175,7 @@ class Search:
                 self.counts.images += how_many(dict(recovery.image.open))
                 if failure := self.recovered(recovery, following):
                     return failure
-                if self._is_late(self.counts.recoveries):
+                if self._is_late():
                     return None
             states, recoveries = killed, following
         self.counts.complete = not self._late
@@ -198,7 +195,7 @@ class Search:
                 known.add(key)
                 self.counts.states += 1
                 self.counts.points += self.kind == "power"
-                if self._is_late(self.counts.states):
+                if self._is_late():
                     return
                 yield from self._state(state, crashes, following, killed, recoveries)
             level = following
@@ -329,9 +326,9 @@ class Search:
                 rounds, again = rounds.and_last(crash.finished, crash.begun, relaxed=self.relaxed), 0
             yield Recovery(crash.left, rounds, again, recovery.crashes + 1, recovery.state, recovery, life, crash)
 
-    def _is_late(self, count: int) -> bool:
-        if not count % LOOK_EVERY and time.monotonic() > self.deadline:
-            self._late = True
+    def _is_late(self) -> bool:
+        """Look at the clock for each state and recovery: one alone may take thousands of steps of a worker."""
+        self._late = self._late or time.monotonic() > self.deadline
         return self._late
 
 

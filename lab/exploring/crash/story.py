@@ -19,7 +19,10 @@ from .recovery import LONGEST, Choice
 from .script import Event
 from .search import Failure, Recovery, Search, State
 
-Cause = Literal["without a crash", "recovery", "half an update", "not durable", "out of order"]
+REPEATS, MOST_SHOWN = 4, 40
+"""The steps that are shown of a recovery that does not end: so many after its last change, and so many in all."""
+
+Cause = Literal["", "without a crash", "recovery", "half an update", "not durable", "out of order"]
 
 
 class Moment(NamedTuple):
@@ -53,6 +56,7 @@ class Story:
         self.reasons: list[str] = []
         self.events: list[Event] = []
         self._moments: list[Moment] = []
+        self._left_out = ""
         self._node: Node = self.search.recoveries.behaviour(self.search.again).root
         self._disk = self.search.disk
         self._shape: Shape = self.search.world.shape
@@ -82,6 +86,10 @@ class Story:
             self.reasons = ["no crash is needed: the next one breaks a file that was whole"]
         elif self.cause == "without a crash" and not self.reasons:
             self.reasons.append("no crash is needed: the order of the steps breaks it (explore without --crash)")
+        elif not self.cause:
+            self.reasons.append("what it takes to break it was not found in the time that there is for that")
+        self.reasons += filter(None, [self._left_out])
+        self.events = list(self._with_fingerprints())
 
     def _workers(self, state: State) -> None:
         world, path = self.search.world, state.path()
@@ -115,7 +123,15 @@ class Story:
         mine = last.steps + 1 if (last.kind, last.worker) == (kind, worker) else 1
         if mine > 1:
             self.events.pop()
-        self.events.append(Event(kind, worker, mine, operations_of(self.steps[-mine:])))
+        self.events.append(Event(kind, worker, mine))
+
+    def _with_fingerprints(self) -> Iterator[Event]:
+        """Yield the events, those of steps with the fingerprint of their operations; any other is one step."""
+        at = 0
+        for each in self.events:
+            mine = self.steps[at : at + each.steps]
+            yield each._replace(operations=operations_of(mine)) if each.steps else each
+            at += each.steps or 1
 
     def _goes_on(self, worker: int) -> bool:
         """Return True where the last step was this worker's and it lives."""
@@ -263,7 +279,7 @@ class Story:
         """Add the steps of a recovery, up to its end or the crash that follows; return the file then."""
         behaviour = self.search.recoveries.behaviour(recovery.again)
         node, most = behaviour.root, following.crash.steps if following and following.crash else LONGEST
-        memory, worker = bytearray(content), self._shape.workers
+        memory, worker, begin = bytearray(content), self._shape.workers, len(self.steps)
         for _ in range(most):
             if node.operation is None:
                 break
@@ -274,7 +290,19 @@ class Story:
             self._moments.append(Moment(len(self.steps), bytes(memory)))
             node = following_node
         self._node = node
+        if self.failure.life and self.failure.life.endless and not following:
+            self._cut(begin)
         return bytes(memory)
+
+    def _cut(self, begin: int) -> None:
+        """Leave out what a recovery that does not end repeats: what comes after its last change of the file."""
+        changed = [after.number for before, after in pairwise(self._moments) if before.content != after.content]
+        shown = min(max(changed, default=begin) + REPEATS, begin + MOST_SHOWN)
+        taken = len(self.steps) - begin
+        del self.steps[shown:]
+        self._left_out = (
+            f"it had not ended after {taken:,} steps of recovery and work; the first {shown - begin} are shown"
+        )
 
 
 def _origin(choices: Mapping[bytes, Choice], wanted: bytes, *, at_end: bool) -> bytes | None:

@@ -135,7 +135,7 @@ def _verdict(case: ExploredCase) -> str:
         word = f"broken{' (expected)' * case.as_expected}"
         kinds = [each.kind for each in case.damage]
         more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
-        if case.crashes:
+        if case.crashes and case.crashes.cause:
             return f"{word}: {case.crashes.cause}"
         return f"{word}: {kinds[0] if kinds else 'interrupted'}{more}"
     if case.verdict == "unknown":
@@ -291,7 +291,8 @@ def _how_crashed(case: ExploredCase, crashes: Crashes) -> str:
     shape = f"{plural(case.shrunk.workers, 'worker')} x {plural(case.shrunk.rounds, 'round')}" if case.shrunk else ""
     if not crashes.needed and crashes.cause == "without a crash":
         return f"breaks without a crash: {shape}"
-    return f"{crashes.cause}, with {crashes.needed} crash{'es' * (crashes.needed != 1)} ({crashes.kind}) of {shape}"
+    what = crashes.cause or case.damage[0].kind
+    return f"{what}, with {crashes.needed} crash{'es' * (crashes.needed != 1)} ({crashes.kind}) of {shape}"
 
 
 def _schedules(case: ExploredCase) -> str:
