@@ -14,7 +14,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from lab.histories.call import UNKNOWN
-from lab.memory.struct_proxy import BytesProxy
+from lab.memory.struct_proxy import BytesProxy, proxy_start
 from lab.scenario import Scenario
 
 from .worker import SteppedWorker
@@ -87,7 +87,10 @@ class _Values:
             return value.__code__, self.key(fixed)
         if kind is BytesProxy:
             return kind, value.place
-        same = value is worker or value is worker.memory or value is UNKNOWN or isinstance(value, Scenario | type)
+        start = proxy_start(value)
+        if start is not None:
+            return kind, start
+        same = value is worker or value is UNKNOWN or isinstance(value, Scenario | type)
         if same or kind.__name__ == "CField":  # it is the same in all runs
             return id(value)
         raise TypeError

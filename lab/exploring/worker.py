@@ -13,7 +13,7 @@ from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
 from lab.histories.automaton import freeze
 from lab.locking.registry import OWN
 from lab.memory.named_files import NamedFiles
-from lab.memory.struct_proxy import BytesProxy, struct_proxy
+from lab.memory.struct_proxy import BytesProxy, has_attributes, struct_proxy
 from lab.model.directory import Call, Directory, Files, Load, Result
 from lab.scenario import Found, Layout, Scenario
 from lab.scenario.files import CREATED_PER_ROUND, File, FileUser, files_of
@@ -172,8 +172,8 @@ class SteppedWorker(FileUser):
         return self._random.getstate() if self._random else None
 
     def has_more_attributes(self) -> bool:
-        """Return True where the scenario has given the worker attributes of its own."""
-        return len(vars(self)) != self._attributes
+        """Return True where the scenario has given the worker, or its memory, attributes of their own."""
+        return len(vars(self)) != self._attributes or has_attributes(self.memory)
 
     def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
         """See `lab.Worker.write_lock`."""

@@ -204,6 +204,16 @@ class _Proxy:
         return self._lab_parts[key]
 
 
+def proxy_start(value: object) -> int | None:
+    """Return the first byte of a proxy, None for anything else."""
+    return value._lab_start if isinstance(value, _Proxy) else None
+
+
+def has_attributes(proxy: Any) -> bool:
+    """Return True where the scenario has given the proxy, or a part of it, attributes beside its fields."""
+    return bool(vars(proxy)) or any(map(has_attributes, proxy._lab_parts.values()))
+
+
 class _ArrayProxy(_Proxy):
     """An array; its elements are as fields are, only that a text is an object, as ctypes has it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from ctypes import c_uint8
 from typing import Any
 
 import pytest
@@ -76,6 +77,22 @@ def on_itself(_: object, w: Any) -> None:
         w.memory.cells[0] = 1
 
 
+def on_the_memory(_: object, w: Any) -> None:
+    if w.round:
+        w.memory.cells[1] = w.memory.mine
+    else:
+        w.memory.mine = w.memory.cells[0]
+        w.memory.cells[0] = 1
+
+
+def a_part(_: object, w: Any) -> None:
+    if w.round:
+        w.local.kept[1] = 5
+    else:
+        w.local.kept = w.memory.rows[w.memory.rows[0][0]]
+        w.memory.rows[0][0] = 1
+
+
 def reports(_: object, w: Any) -> None:
     if not w.round and w.memory.cells[0]:
         w.damaged("met it")
@@ -83,7 +100,8 @@ def reports(_: object, w: Any) -> None:
 
 
 FOUND = {name: keeping(*how) for name, how in KEEPS.items()}
-FOUND |= {work.__name__: scenario_of(work, cells(2)) for work in (draws, on_itself, reports)}
+FOUND |= {work.__name__: scenario_of(work, cells(2)) for work in (draws, on_itself, on_the_memory, reports)}
+FOUND["a part"] = scenario_of(a_part, ("rows", c_uint8 * 2 * 2))
 
 
 @pytest.mark.parametrize("found", FOUND.values(), ids=FOUND)
@@ -113,3 +131,23 @@ def test_what_a_worker_has_forgotten_is_none(
     monkeypatch.setattr(behaviour, "known_between", lambda _: None)
     separate, all_ways = every_state(world(name, lock, workers, rounds), Endings())
     assert (count, separate, ways) == (states, apart, all_ways)
+
+
+def waits(_: object, w: Any) -> None:
+    while w.memory.cells[0] % 2:
+        w.pause()
+    w.memory.cells[0] += 1
+    w.memory.cells[0] += 1
+
+
+def waits_on_a_part(_: object, w: Any) -> None:
+    cells = w.memory.cells
+    while cells[0] % 2:
+        w.pause()
+    cells[0] += 1
+    cells[0] += 1
+
+
+def test_a_part_of_the_memory_in_a_variable_makes_no_more_states() -> None:
+    found = [every_state(world(scenario_of(work, cells(1))), Endings()) for work in (waits, waits_on_a_part)]
+    assert found[0] == found[1]
