@@ -75,9 +75,8 @@ static uint32_t state_now(Walk *walk)
     uint64_t key[MOST_WORKERS / 2 + 2] = {0};
     uint32_t parts[MOST_WORKERS + 2];
     World *world = &walk->world;
-    parts[0] = world->content;
-    parts[1] = world->lock;
-    memcpy(parts + 2, world->at, (size_t)world->workers * sizeof *parts);
+    if (world_parts(world, parts) < 0)
+        return NONE;
     memcpy(key, parts, (size_t)(world->workers + 2) * sizeof *parts);
     uint32_t state = key_number(&walk->states, key, key_hash(key, walk->states.words));
     if (state == NONE)
@@ -222,13 +221,16 @@ static PyObject *states(PyObject *Py_UNUSED(module), PyObject *arguments)
     Walk walk = {.limbs = 1};
     World *world = &walk.world;
     const char *bytes;
-    Py_ssize_t size;
+    const uint8_t *alike;
+    Py_ssize_t size, alike_count;
     unsigned long long news;
     Py_ssize_t longest;
-    if (!PyArg_ParseTuple(arguments, "Oiy#Knpppppi", &world->python, &world->workers, &bytes, &size, &news, &longest,
+    if (!PyArg_ParseTuple(arguments, "Oiy#Knpppppiy#", &world->python, &world->workers, &bytes, &size, &news, &longest,
                           &world->locked, &world->detects, &world->has_invariant, &world->in_between, &world->spins,
-                          &world->ring))
+                          &world->ring, &alike, &alike_count))
         return NULL;
+    world->any_alike = alike_count > 0;
+    memcpy(world->alike, alike, (size_t)alike_count);
     world->news = news;
     walk.longest = (size_t)longest;
     walk.states.words = (size_t)(world->workers + 3) / 2;

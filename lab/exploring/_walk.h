@@ -45,11 +45,13 @@ typedef struct { int32_t blocker; uint32_t after; } Answer; /* -1 where nothing 
 typedef struct {
     PyObject *python;
     int workers, locked, detects, has_invariant, in_between, spins, ring;
-    size_t size, words; /* the bytes; the words of a content's key, of which the first two are the news */
+    size_t size, words; /* the bytes; the words of a content's key */
     Array trees[MOST_WORKERS], loads, load_data, store_data, answers, judged, hashes;
     uint32_t *load_slots;
     size_t load_slot_count;
-    Keys contents, lock_steps;
+    Keys contents, lock_steps, parts;
+    int any_alike;
+    uint8_t alike[MOST_WORKERS]; /* the first of the workers that each is interchangeable with */
     uint64_t *scratch;
     uint32_t at[MOST_WORKERS], content, lock;
     uint64_t news;
@@ -59,6 +61,7 @@ int world_make(World *world, const char *bytes, size_t size); /* all return -1 w
 void world_free(World *world);
 int world_choices(World *world, uint64_t *choices); /* a bit for each worker that can do its step now */
 int world_step(World *world, int worker);
+int world_parts(World *world, uint32_t *parts); /* what makes up the state: the bytes, the lock, and a part for each worker */
 PyObject *world_state(const World *world); /* where each worker is, the bytes, the lock, and the news */
 
 #endif

@@ -3,7 +3,9 @@
 
 #include "_walk.h"
 
-enum { DROP = 0x40000000, IS_FREE = 0x50000000 }; /* beside the numbers of lock operations; a worker is added to DROP */
+enum { DROP = 0x40000000, IS_FREE = 0x50000000, PART = 0x60000000 }; /* beside the numbers of lock operations; a worker
+                                                                      * is added to DROP and PART */
+static const uint32_t MORE_THAN_NODE = 0x80000000; /* in a part that is a number of more than a node */
 enum { NOT_JUDGED, HOLDS, BROKEN };
 
 typedef struct { uint64_t hash; size_t data; uint32_t node, following, before; int worker; } Load;
@@ -31,7 +33,7 @@ static int no_memory(void)
 
 static const char *bytes_of(const World *world, uint32_t content)
 {
-    return (const char *)(key_of(&world->contents, content) + 2);
+    return (const char *)key_of(&world->contents, content);
 }
 
 PyObject *world_state(const World *world)
@@ -60,18 +62,14 @@ static int set_content(World *world, uint64_t hash)
     return 0;
 }
 
-/* Store the bytes, and note the news; the hash is changed only by the words that change. */
+/* Store the bytes; the hash is changed only by the words that change. */
 static int change(World *world, const char *data, size_t start, size_t end)
 {
     const uint64_t *old = key_of(&world->contents, world->content);
     uint64_t *new = world->scratch, hash = *AT(uint64_t, world->hashes, world->content);
-    size_t first = 2 + start / 8, after = start < end ? 2 + (end + 7) / 8 : first;
     memcpy(new, old, world->words * 8);
-    if (start < end)
-        memcpy((char *)(new + 2) + start, data, end - start);
-    new[0] = world->spins ? world->news : 0;
-    new[1] = world->spins != 0;
-    for (size_t place = 0; place < after; place = place == 1 ? first : place + 1)
+    memcpy((char *)new + start, data, end - start);
+    for (size_t place = start / 8; place < (end + 7) / 8; place++)
         if (old[place] != new[place])
             hash ^= key_word_hash(old[place], place) ^ key_word_hash(new[place], place);
     return set_content(world, hash);
@@ -192,7 +190,8 @@ static int after_load(World *world, int worker, uint32_t number, uint32_t *follo
     return 0;
 }
 
-/* Return what the lock does in this state: for an operation, for a worker that is gone, or whether it is free. */
+/* Return what the lock does in this state: for an operation, for a worker that is gone, or whether it is free; or what
+ * a worker has of it. */
 static const Answer *lock_step(World *world, uint32_t lock, uint32_t operation, int worker)
 {
     uint64_t key = (uint64_t)lock << 32 | operation;
@@ -201,7 +200,10 @@ static const Answer *lock_step(World *world, uint32_t lock, uint32_t operation, 
         return no_memory(), NULL;
     if (number < world->answers.count)
         return AT(Answer, world->answers, number);
-    const char *method = operation == IS_FREE ? "is_free" : operation >= DROP ? "drop" : "lock_step";
+    const char *method = operation >= PART      ? "part"
+                         : operation == IS_FREE ? "is_free"
+                         : operation >= DROP    ? "drop"
+                                                : "lock_step";
     int blocker;
     unsigned after;
     if (ask(world, method, Py_BuildValue("IIi", lock, operation, worker), "iI", &blocker, &after) < 0)
@@ -367,16 +369,48 @@ int world_step(World *world, int worker)
         world->news = kind == PAUSE ? world->news & others : world->news | others;
     }
     world->at[worker] = following;
-    if (kind == STORE)
-        return change(world, world->store_data.data + node->data, node->start, node->end);
-    return world->spins ? change(world, NULL, 0, 0) : 0;
+    return kind == STORE ? change(world, world->store_data.data + node->data, node->start, node->end) : 0;
+}
+
+/* A worker's part is its node; with it stand its news, once there are any, and what it has of the lock where workers are
+ * alike. Theirs are in order: it makes no difference which of them is where. */
+int world_parts(World *world, uint32_t *parts)
+{
+    parts[0] = world->content;
+    parts[1] = world->any_alike ? 0 : world->lock;
+    parts += 2;
+    for (int worker = 0; worker < world->workers; worker++) {
+        uint64_t part = world->at[worker];
+        if (world->spins)
+            part |= (1 + (world->news >> worker & 1)) << 30;
+        if (world->any_alike && world->lock) {
+            const Answer *answer = lock_step(world, world->lock, PART + (uint32_t)worker, worker);
+            if (!answer)
+                return -1;
+            part |= (uint64_t)answer->after << 32;
+        }
+        if (part != world->at[worker]) {
+            uint32_t number = key_number(&world->parts, &part, key_hash(&part, 1));
+            if (number == NONE)
+                return no_memory();
+            part = MORE_THAN_NODE | number;
+        }
+        parts[worker] = (uint32_t)part;
+        for (int other = 0; world->any_alike && other < worker; other++)
+            if (world->alike[other] == world->alike[worker] && parts[other] > parts[worker]) {
+                parts[worker] = parts[other];
+                parts[other] = (uint32_t)part;
+                part = parts[worker];
+            }
+    }
+    return 0;
 }
 
 int world_make(World *world, const char *bytes, size_t size)
 {
     world->size = size;
-    world->words = world->contents.words = 2 + (size + 7) / 8;
-    world->lock_steps.words = 1;
+    world->words = world->contents.words = size ? (size + 7) / 8 : 1;
+    world->lock_steps.words = world->parts.words = 1;
     world->loads.width = sizeof(Load);
     world->answers.width = sizeof(Answer);
     world->hashes.width = 8;
@@ -384,9 +418,7 @@ int world_make(World *world, const char *bytes, size_t size)
     world->scratch = calloc(world->words, 8);
     if (!world->scratch)
         return no_memory();
-    memcpy(world->scratch + 2, bytes, size);
-    world->scratch[0] = world->spins ? world->news : 0;
-    world->scratch[1] = world->spins != 0;
+    memcpy(world->scratch, bytes, size);
     if (set_content(world, key_hash(world->scratch, world->words)) < 0)
         return -1;
     for (int worker = 0; worker < world->workers; worker++) {
@@ -409,4 +441,5 @@ void world_free(World *world)
     free(world->scratch);
     keys_free(&world->contents);
     keys_free(&world->lock_steps);
+    keys_free(&world->parts);
 }

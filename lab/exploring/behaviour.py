@@ -82,6 +82,14 @@ class Behaviour:
         self.root = self._at = self._node(None, None)
         self._begin(self.root)
 
+    @property
+    def input(self) -> bytes | None:
+        """Return the bytes that its `start` meets, None once its text has read which worker it is.
+
+        Nothing else distinguishes one worker from another.
+        """
+        return None if self._worker.knows_itself else self._initial
+
     def _node(self, parent: Node | None, met: Any) -> Node:
         node = Node(parent, met, self.nodes)
         self.nodes += 1

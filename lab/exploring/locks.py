@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from typing import Any
 
 from lab.analysis.holds import Span
 from lab.errors import CannotRunError
@@ -30,6 +31,8 @@ class LockStates(ABC):
         self._numbers: dict[Hashable, int] = {}
         self._asked: dict[tuple[int, int, Operation], Blocked] = {}
         self._freed: dict[tuple[int, int, Operation], int] = {}
+        self._parts: dict[tuple[int, int], int] = {}
+        self._different: dict[Hashable, int] = {None: 0}
 
     def request(self, state: int, worker: int, operation: Operation) -> Blocked:
         """Return no blocker and the state once the lock is granted, or its blocker and the state until then.
@@ -64,6 +67,16 @@ class LockStates(ABC):
         """Return the state once the worker is gone: whatever it still held is free."""
         return self._drop(state, worker) if state else state
 
+    def part(self, state: int, worker: int) -> int:
+        """Return the number of what a worker holds, and of its place among the holders where that matters; 0: nothing.
+
+        Where workers swap their parts, what follows any request is the same but for the workers' names.
+        """
+        key = state, worker
+        if key not in self._parts:
+            self._parts[key] = self._different.setdefault(self._part(state, worker), len(self._different))
+        return self._parts[key]
+
     def _number(self, key: Hashable) -> int:
         if key not in self._numbers:
             self._numbers[key] = len(self._keys)
@@ -78,6 +91,9 @@ class LockStates(ABC):
 
     @abstractmethod
     def _drop(self, state: int, worker: int) -> int: ...
+
+    @abstractmethod
+    def _part(self, state: int, worker: int) -> Hashable: ...
 
 
 class Ranges(LockStates):
@@ -120,6 +136,13 @@ class Ranges(LockStates):
         table = self._table(state)
         table.drop(worker)
         return self._number(self._key(table))
+
+    def _part(self, state: int, worker: int) -> Hashable:
+        owners: Any = self._keys[state]
+        for place, records in enumerate(owners):
+            if records[0].owner == worker:
+                return place if self.detects else 0, *(record.span for record in records)
+        return None
 
 
 class Whole(LockStates):
@@ -174,6 +197,9 @@ class Whole(LockStates):
         held = self._held(state)
         held.pop(worker, None)
         return self._state(held)
+
+    def _part(self, state: int, worker: int) -> Hashable:
+        return self._held(state).get(worker)
 
 
 def check_modelled(lock: str) -> None:

@@ -5,13 +5,15 @@ bounding"). Leaving one that waits for a lock, has finished, or was refused with
 has to let the others by, or would be refused again for ever.
 
 A state is the bytes, the lock, and where each worker is in its tree. No way comes back to a state, except where workers
-try again.
+try again. Workers that run the same text with the same input are interchangeable (Ip and Dill, "Better verification
+through symmetry", 1996): what follows a state follows each one in which they have swapped their places too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 from lab.records import Step
@@ -19,7 +21,7 @@ from lab.records import Step
 from .tally import Tally
 from .trace import step_now, wait_now
 from .walk import Walk, can_walk
-from .world import End, World
+from .world import End, ToldApartError, World
 
 
 class Bounded:
@@ -152,14 +154,26 @@ class States:
 
     def __init__(self) -> None:
         self._contents: dict[Hashable, int] = {}
+        self._parts: dict[tuple[int, int, int], int] = {}
         self.ways: dict[int, Ways] = {}
 
     def key(self, world: World) -> int:
-        """Return the number of the world's state."""
+        """Return the number of the world's state; where workers are alike, it counts how many are where, not which."""
+        if world.alike:
+            key = self._contents.setdefault(bytes(world.content), len(self._contents))
+            for _, part in sorted((first, self._part(world, i)) for i, first in enumerate(world.alike)):
+                key = key << 32 | part
+            return key
         key = self._contents.setdefault(world.whole(), len(self._contents)) << 32 | world.state
         for node in world.at:
             key = key << 32 | node.number
         return key
+
+    def _part(self, world: World, worker: int) -> int:
+        """Return the number of a worker's node, of what it has of the lock, and of its news."""
+        news = 1 + (world.news >> worker & 1) if world.spins else 0
+        part = world.at[worker].number, world.locks.part(world.state, worker), news
+        return self._parts.setdefault(part, len(self._parts))
 
 
 class Ways(NamedTuple):
@@ -179,12 +193,34 @@ class _Open:
     broken: int = 0
 
 
-def every_state(world: World, tally: Tally, *, native: bool = True) -> tuple[int, Ways | None]:
+def every_state(world: World, tally: Tally, *, native: bool = True, symmetric: bool = True) -> tuple[int, Ways | None]:
     """Reach every state that some interleaving reaches, once, and so every end; in C where it can, unless not `native`.
 
     Return the number of states, and of the interleavings that lead through them; where the tally stopped it, of those
     that were covered. None where a state leads back to itself, by workers that try again: they have no number.
+    States in which interchangeable workers have swapped their places are one, unless not `symmetric`: as many
+    interleavings go on from each, and as many of them break. Where a worker turns out not to be interchangeable, the
+    search begins anew.
     """
+    alike = world.interchangeable() if symmetric else b""
+    if not alike:
+        return _every_state(world, tally, native=native)
+    before = {each.name: copy(getattr(tally, each.name)) for each in fields(tally)}
+    try:
+        with world.sharing(alike):
+            found = _every_state(world, tally, native=native)
+    except ToldApartError:
+        for name, value in before.items():
+            setattr(tally, name, value)
+        return _every_state(world, tally, native=native)
+    if tally.found:  # what it says of a worker has the name of another
+        world.follow(tally.found.schedule)
+        tally.found = replace(tally.found, end=world.end())
+        world.back_to(0)
+    return found
+
+
+def _every_state(world: World, tally: Tally, *, native: bool) -> tuple[int, Ways | None]:
     if native and can_walk(world):
         count, found = Walk(world, tally).run()
         return count, Ways(*found) if found else None

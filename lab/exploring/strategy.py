@@ -219,7 +219,8 @@ def _states(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     if tally.complete:
         coverage.ways = ways
         coverage.said[:] = [f"all {ways.all:,} schedules" if ways else "all schedules"]
-        coverage.note = f" (they lead through {count:,} states, each of which was reached)"
+        once = "; swapping workers that run the same makes no other state" if world.interchangeable() else ""
+        coverage.note = f" (they lead through {count:,} states, each of which was reached{once})"
     else:
         coverage.said.append(f"{count:,} states")
 

@@ -39,7 +39,7 @@ class Walk:
         self._tally = tally
         self._nodes: list[dict[int, Node]] = [{node.number: node} for node in world.at]
         self._operations: list[Operation] = []
-        self._numbers: dict[int, int] = {}
+        self._numbers: dict[tuple[int, int], int] = {}
 
     def run(self) -> tuple[int, tuple[int, int] | None]:
         """Search, and return the number of states, and of the schedules through them: all, and those that break."""
@@ -49,7 +49,7 @@ class Walk:
         try:
             count, every, broken, circles, _ = compiled(
                 self, len(world.at), start[0], start[2], world.longest, world.locked, world.locks.detects,
-                world.has_invariant, world.in_between, world.spins, MAX_DEADLK_ITERATIONS + 1,
+                world.has_invariant, world.in_between, world.spins, MAX_DEADLK_ITERATIONS + 1, world.alike,
             )  # fmt: skip
         finally:
             world.set_state([each.root for each in world.behaviours], *start)
@@ -64,16 +64,17 @@ class Walk:
             return -1, node.ended, False, between, 0, 0, 0
         kind = operation.kind
         place = (operation.start, operation.end) if kind in (LOAD, STORE) else (0, 0)
-        return kind, node.ended, operation.tells, between, self._number(operation), *place
+        return kind, node.ended, operation.tells, between, self._number(worker, operation), *place
 
-    def _number(self, operation: Operation) -> int:
-        """Return the number of a lock or an unlock."""
+    def _number(self, worker: int, operation: Operation) -> int:
+        """Return the number of a worker's lock or unlock."""
         if operation.kind not in (LOCK, UNLOCK):
             return 0
-        if id(operation) not in self._numbers:
-            self._numbers[id(operation)] = len(self._operations)
+        key = worker, id(operation)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._operations)
             self._operations.append(operation)
-        return self._numbers[id(operation)]
+        return self._numbers[key]
 
     def learn(self, worker: int, number: int, met: Any) -> tuple[int, bytes, bool]:
         """Return the node after this one for this result, what its step stores, and whether any worker spins."""
@@ -93,6 +94,10 @@ class Walk:
     def drop(self, state: int, _: int, worker: int) -> tuple[int, int]:
         """Return the state of the lock once the worker is gone."""
         return -1, self._world.locks.drop(state, worker)
+
+    def part(self, state: int, _: int, worker: int) -> tuple[int, int]:
+        """Return the number of what the worker has of the lock."""
+        return -1, self._world.locks.part(state, worker)
 
     def is_free(self, state: int, _: int, __: int) -> tuple[int, int]:
         """Return whether no worker holds anything."""

@@ -124,7 +124,8 @@ class SteppedWorker(FileUser):
         seen: list[tuple[str, str]],
         files: NamedFiles | None = None,
     ) -> None:
-        self.index = index
+        self._index = index
+        self.knows_itself = False
         self.workers = shape.everybody
         self.rounds = shape.rounds
         self.round = 0
@@ -149,6 +150,12 @@ class SteppedWorker(FileUser):
         self._bytes: dict[Any, BytesProxy] = {}
         self._attributes = 0
         self._attributes = len(vars(self))
+
+    @property
+    def index(self) -> int:
+        """See `lab.Worker.index`; once it was read, `knows_itself` says so: the worker may differ from the others."""
+        self.knows_itself = True
+        return self._index
 
     def renew(self) -> None:
         """Bring the worker back to before its first round."""
@@ -206,7 +213,7 @@ class SteppedWorker(FileUser):
 
     def damaged(self, kind: str, evidence: str = "") -> None:
         """See `lab.Worker.damaged`."""
-        self._seen.append((kind, f"worker {self.index}, round {self.round}: {evidence}"))
+        self._seen.append((kind, f"worker {self._index}, round {self.round}: {evidence}"))
 
     def sync(self, field: Any = None, index: int | None = None, count: int = 1) -> None:
         """See `lab.Worker.sync`; where nothing crashes, it changes nothing that anybody can see."""
@@ -218,7 +225,7 @@ class SteppedWorker(FileUser):
         if call not in self._calls:
             if self._directory is None:
                 raise ScenarioError(f"{call.about}: the scenario has no files; define files(self, workers, rounds)")
-            self._calls[call] = FileCall(self._directory, call, self.index)
+            self._calls[call] = FileCall(self._directory, call, self._index)
         return self._memory.call(self._calls[call])
 
     def sync_file(self, call: Call) -> None:

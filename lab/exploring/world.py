@@ -6,7 +6,8 @@ A search asks which workers could go on (`choices`), lets one of them do its ste
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,10 @@ ENDLESS = "goes on for ever"
 
 KEPT = 200_000
 """The number of final states whose check is remembered."""
+
+
+class ToldApartError(Exception):
+    """A worker that was taken to be interchangeable with others has read which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class World:
     nodes that each worker comes through when no other runs. A schedule ends early where the scenario's invariant does
     not hold; one that is not to be checked `in_between` is checked at the end only. Once some worker was seen to read
     the same until another stores something (`spins`), `news` has a bit for each for which there may be such a store.
+    While workers are `alike` (see `interchangeable`), they have one tree together.
     """
 
     def __init__(self, shape: Shape, longest: int) -> None:
@@ -83,6 +89,7 @@ class World:
         self.spins = any(behaviour.spins for behaviour in self.behaviours)
         self.at: list[Node] = [each.root for each in self.behaviours]
         self.path = bytearray()
+        self.alike = b""
         self.state = 0
         self._back: list[tuple[Node, bytes | None, int, int]] = []
         self._ends: dict[Any, End] = {}
@@ -201,6 +208,8 @@ class World:
         """Return the node after this one for this result, which the worker's tree does not have yet."""
         behaviour = self.behaviours[worker]
         following = behaviour.learn(node, met)
+        if self.alike and behaviour.input is None:
+            raise ToldApartError
         self._quiet = self._quiet and not (following.seen or following.failed)
         self.spins = self.spins or behaviour.spins
         return following
@@ -217,6 +226,34 @@ class World:
     def whole(self) -> Hashable:
         """Return what makes up a state beside the lock and the workers' nodes."""
         return (bytes(self.content), self.news) if self.spins else bytes(self.content)
+
+    def interchangeable(self) -> bytes:
+        """Return for each worker the first one that is interchangeable with it; empty where each is the only one.
+
+        Such workers run the same text with the same input: their `start` met the same bytes, and nothing that they ran
+        so far has read which of them it is. A directory knows its callers, and so does a world with calls.
+        """
+        inputs = [behaviour.input for behaviour in self.behaviours]
+        if type(self) is not World or self.shape.directory or self.path or None in inputs:
+            return b""
+        alike = bytes(map(inputs.index, inputs))
+        return alike if len(set(alike)) < len(alike) else b""
+
+    @contextmanager
+    def sharing(self, alike: bytes) -> Iterator[None]:
+        """Let interchangeable workers have one tree within the block; the world is at its beginning before and after.
+
+        Raises ToldApartError where one of them reads which one it is.
+        """
+        own = self.behaviours
+        try:
+            self.alike, self.behaviours = alike, [own[first] for first in alike]
+            self.at[:] = [each.root for each in self.behaviours]
+            yield
+        finally:
+            self.back_to(0)
+            self.alike, self.behaviours = b"", own
+            self.at[:] = [each.root for each in own]
 
     def set_state(self, at: Sequence[Node], content: bytes | None, state: int, news: int | None = None) -> None:
         """Go to this state, however it came about; no step can be undone from there.
@@ -357,8 +394,15 @@ class World:
 
     @property
     def ends(self) -> int:
-        """Return how many different ends were met."""
-        return len(self._ends)
+        """Return how many different ends were met, whichever workers reported the same."""
+        return len(set(map(_whoever, self._ends)))
+
+
+def _whoever(key: Any) -> Hashable:
+    """Return the key of an end without the workers' names."""
+    content, *ended = (key,) if isinstance(key, bytes) else key
+    told = [([(kind, text.partition(", ")[2]) for kind, text in seen], repr(failed)) for seen, failed in ended]
+    return content, *sorted(repr(each) for each in told if each != ([], "None"))
 
 
 def _failed(error: BaseException) -> tuple[str, int]:

@@ -110,10 +110,10 @@ class ExploredCase:
     those of the failure shown, `shrunk` its shape; a failure `by_invariant` ends with the step after which the
     invariant does not hold. `interleavings` are the schedules that the search covered, run or not,
     `broken_interleavings` those of them that break; null where it did not count them. A case that holds does so under
-    the `memory_model`; with an `invariant`, the scenario's own was checked whenever no worker was inside. `ends` counts
-    the different final states. With `crashes` there are no schedules to count. With `programs` the counts are those of
-    all programs together, `workers` and `rounds` the most that one of them has. `expected` is what the scenario
-    announces for this lock.
+    the `memory_model`; with an `invariant`, the scenario's own was checked whenever no worker was inside. `states` and
+    `ends`, the final ones, count once where workers that run the same have only swapped their places. With `crashes`
+    there are no schedules to count. With `programs` the counts are those of all programs together, `workers` and
+    `rounds` the most that one of them has. `expected` is what the scenario announces for this lock.
     """
 
     scenario: str

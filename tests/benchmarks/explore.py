@@ -126,7 +126,7 @@ def bare_loop() -> Callable[[int], object]:
     return loop
 
 
-LARGE = [("counter", "none", 4, 3), ("torn_record", "fcntl", 3, 2), ("ring_queue", "fcntl", 3, 3)]
+LARGE = [("counter", "none", 5, 3), ("torn_record", "fcntl", 3, 2), ("ring_queue", "fcntl", 3, 3)]
 """Shapes that are to be exhausted within 10 s."""
 
 
@@ -136,15 +136,23 @@ def states() -> None:
     ratio = median(compiled / python for python, compiled in rows)
     print(f"in Python {median(row[0] for row in rows):12,.0f}")
     print(f"compiled  {median(row[1] for row in rows):12,.0f} {ratio:8.1f} x   (at least 1,000,000)")
+    (apart, apart_s), (alike, alike_s) = (searched_states(symmetric=each) for each in (False, True))
+    print(f"{alike:,} of {apart:,} states where workers are interchangeable, in {alike_s / apart_s:.3f} of the CPU")
 
 
 def states_per_s(*, native: bool) -> float:
-    """States/s of CPU time, of a world that has been walked through before."""
+    """States/s of CPU time."""
+    count, seconds = searched_states(native=native, symmetric=False)
+    return count / seconds
+
+
+def searched_states(**options: bool) -> tuple[int, float]:
+    """States and seconds of CPU time, of a world that has been walked through before."""
     made = world("counter", workers=4, rounds=3)
-    every_state(made, Tally(inf))
+    every_state(made, Tally(inf), **options)
     begin = time.process_time()
-    count, _ = every_state(made, Tally(inf), native=native)
-    return count / (time.process_time() - begin)
+    count, _ = every_state(made, Tally(inf), **options)
+    return count, time.process_time() - begin
 
 
 def memory() -> None:

@@ -28,17 +28,22 @@ class Step(NamedTuple):
 class Program(Scenario):
     """Worker n runs `texts[n]` over a few single bytes, with a number of its own that it reports at the end.
 
-    One that `forgets` begins each round with the same number.
+    One that `forgets` begins each round with the same number. Where there is one text only, workers are alike. At
+    the end of a round each waits for a cell that is not 0, if there is one.
     """
 
     texts: ClassVar[tuple[tuple[Step, ...], ...]]
     forgets = True
+    waits: int | None = None
 
     def work(self, w: Any) -> None:
+        which = w.index if len(self.texts) > 1 else 0
         if self.forgets or not w.round:
-            w.local.number = w.index + 1
-        for step in self.texts[w.index]:
+            w.local.number = which + 1
+        for step in self.texts[which]:
             self.take(w, step)
+        while self.waits is not None and not w.memory.cells[self.waits]:
+            w.pause()
         if w.round == w.rounds - 1:
             w.damaged(f"number {w.local.number}")
 
@@ -54,11 +59,18 @@ class Program(Scenario):
             case "branch":
                 if cells[step.cell] % 2:
                     cells[step.other] = local.number
-            case "fail":
-                if cells[step.cell] > 3:
-                    raise ValueError(local.number)
+            case "fail" | "ask":
+                self.look(w, step)
             case "read" | "write":
                 self.hold(w, step)
+
+    def look(self, w: Any, step: Step) -> None:
+        """Fail, or ask who one is, where a cell has become large: where others were there too."""
+        cells = w.memory.cells
+        if step.does == "fail" and cells[step.cell] > 3:
+            raise ValueError(w.local.number)
+        if step.does == "ask" and cells[step.cell] > w.rounds:
+            cells[step.other] = w.index
 
     def hold(self, w: Any, step: Step) -> None:
         lock = w.write_lock if step.does == "write" else w.read_lock
@@ -73,13 +85,13 @@ class Program(Scenario):
         return [Damage("odd", int(memory.cells[0] % 2), 1)]
 
 
-def program(*texts: tuple[Step, ...], cells: int = 3, forgets: bool = True) -> Found:
+def program(*texts: tuple[Step, ...], cells: int = 3, **members: Any) -> Found:
     """The scenario in which each worker runs its text."""
 
     class Memory(Structure):
         _fields_ = [("cells", c_uint8 * cells)]
 
-    return Found("program", type("Made", (Program,), {"Memory": Memory, "texts": texts, "forgets": forgets}), "")
+    return Found("program", type("Made", (Program,), {"Memory": Memory, "texts": texts, **members}), "")
 
 
 def drawn(seed: int) -> Found:
@@ -93,6 +105,28 @@ def drawn(seed: int) -> Found:
         most = 4 if workers == 2 else 2
         texts = [tuple(_step(draw, cells, 0) for _ in range(draw.randint(1, most))) for _ in range(workers)]
     return program(*texts, cells=cells, forgets=seed % 3 > 0)
+
+
+def drawn_alike(seed: int) -> tuple[Found, int, int]:
+    """The program of this seed whose workers run the same text, how many they are, and their rounds.
+
+    Some ask which they are, where they meet others.
+    """
+    draw = Random(seed)
+    workers, cells = draw.choice([2, 3, 3, 4]), draw.choice([2, 3])
+    cell, other = draw.randrange(cells), draw.randrange(cells)
+    add = Step("add", cell)
+    raised = Step("read", cell, 1, (Step("write", cell, 1, (add,)),))
+    text = draw.choice(
+        [
+            tuple(_step(draw, cells, 0) for _ in range(draw.randint(1, 5 - workers))),
+            _nested(draw, cells)[: 5 - workers],
+            (*_plain(draw, cells), raised),
+            (add, *_plain(draw, cells), Step("ask", cell, other)),
+        ]
+    )
+    members = {"forgets": seed % 3 > 0, "waits": draw.choice([None, None, 0])}
+    return program(text, cells=cells, **members), workers, draw.choice([1, 2]) if workers < 4 else 1
 
 
 def _nested(draw: Random, cells: int) -> tuple[Step, ...]:
