@@ -379,7 +379,8 @@ int world_parts(World *world, uint32_t *parts)
     parts[0] = world->content;
     parts[1] = world->any_alike ? 0 : world->lock;
     parts += 2;
-    for (int worker = 0; worker < world->workers; worker++) {
+    memcpy(parts, world->at, (size_t)world->workers * sizeof *parts);
+    for (int worker = 0; (world->any_alike || world->spins) && worker < world->workers; worker++) {
         uint64_t part = world->at[worker];
         if (world->spins)
             part |= (1 + (world->news >> worker & 1)) << 30;
