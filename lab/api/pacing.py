@@ -31,10 +31,6 @@ INSIDE_S = 0.0005
 AFTER_S = 0.0003
 """The time, in seconds, that a worker sleeps while it holds the lock, and again once it has released it."""
 
-MOST_LIMITS = 6
-"""A trial may take so many of its time limits while its workers do rounds: a busy machine is slow, and nothing hangs.
-"""
-
 Wait = Callable[[], object]
 
 
@@ -229,6 +225,5 @@ class Pace:
 
 def _timed(case: Case, folders: Sequence[Path], seconds: float, *, manner: str = "", enough: float = inf) -> Row:
     begun = monotonic()
-    case = replace(case, setting=replace(case.setting, most_limits=MOST_LIMITS))
     row = race_for(in_manner(case, manner), folders, seconds, enough=enough)
     return replace(row, raced_s=round(monotonic() - begun, 6), manner=manner)  # type: ignore[arg-type]

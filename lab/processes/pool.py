@@ -183,7 +183,7 @@ class WorkerPool:
         return [made.pid], 0
 
     def gather(self, time_limit_s: float, *, apart: Collection[int] = ()) -> None:
-        """Wait until every worker stands at the barrier or has ended before it, at most for the time limit.
+        """Wait until every worker stands at the barrier or has ended before it, or none came for the time limit.
 
         Those apart are not waited for: they never come, having become other programs before.
         """
@@ -192,7 +192,9 @@ class WorkerPool:
         while ready + gone < self._count - len(apart) and time.monotonic() < deadline:
             arrived = os.read(self._alive, 65_536) if self._readable(TICK_MS) else b""
             ready += len(arrived)
-            if not arrived:
+            if arrived:
+                deadline = time.monotonic() + time_limit_s
+            else:
                 self._reap()
                 gone = sum(ended.index not in apart for ended in self._exits)
 
@@ -241,17 +243,21 @@ class WorkerPool:
         time_limit_s: float,
         *,
         meanwhile: Callable[[], None] | None = None,
+        halfway: Callable[[], object] | None = None,
         goes_on: Callable[[], bool] | None = None,
     ) -> list[Exit]:
         """Return how each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL.
 
         At the time limit `goes_on` is asked whether they are slow and do not hang: while it says so, they have that
-        time once more.
+        time once more. `halfway` is called after half of the first time limit.
         `meanwhile` is called again and again until then, and passes some time itself: for workers that became other
         programs, whose end the pipe does not show.
         """
         self._meanwhile = meanwhile
-        late = not self._ended(time_limit_s)
+        late = not self._ended(time_limit_s / 2)
+        if late and halfway:
+            halfway()
+        late = late and not self._ended(time_limit_s / 2)
         while late and goes_on and goes_on():
             late = not self._ended(time_limit_s)
         if late:

@@ -37,6 +37,9 @@ from .timed import FIRST_ROUNDS, RunTrial, sampled, timed_trials, until_broken, 
 from .trial import Result, run_trial
 from .worker import Setting
 
+MOST_LIMITS = 6
+"""The number of time limits after which a trial ends whose workers still do rounds: on a busy machine they are slow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -142,6 +145,7 @@ def _setting(found: Found, name: str, backing: Backing, workers: int, options: O
         window_ns=options.window_ns or (scenario.window_ns if isinstance(scenario, Operations) else 0),
         leak=options.leak,
         time_limit_s=_time_limit(kind, expected, options),
+        most_limits=MOST_LIMITS,
         seed=f"{options.seed}/{found.name}/{name}/{workers}",
         isolate=bool(options.isolate),
     )

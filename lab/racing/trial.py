@@ -160,7 +160,10 @@ class Result:
 
 
 class Pace:
-    """The time limits that the workers of a trial get: one more, as long as they do rounds, up to `most`."""
+    """The time limits that the workers of a trial get: one more, as long as they do rounds, up to `most`.
+
+    What they did before the first `look`, at half of the first limit, is no sign that they still do rounds at its end.
+    """
 
     def __init__(self, log: Log, most: int) -> None:
         self.limits = 1
@@ -168,10 +171,14 @@ class Pace:
         self._most = most
         self._done = 0
 
-    def goes_on(self) -> bool:
-        """Return True where they did rounds since the last look."""
+    def look(self) -> int:
+        """Return how many rounds they did since the last look."""
         before, self._done = self._done, sum(self._log.header(ROUNDS_DONE))
-        slow = self._done > before and self.limits < self._most
+        return self._done - before
+
+    def goes_on(self) -> bool:
+        """Return True where they did rounds since the last look, and give them another limit."""
+        slow = self.look() > 0 and self.limits < self._most
         self.limits += slow
         return slow
 
@@ -285,7 +292,7 @@ def started(
                 len(workers), lambda index: prepare(first + index), cpus_for(setting.pin), isolate=setting.isolated
             ) as pool,
         ):
-            pool.gather(setting.time_limit_s * setting.most_limits)
+            pool.gather(setting.time_limit_s)
 
             def race(meanwhile: Callable[[], None] | None = None) -> Gathered:
                 released_ns = pool.release()
@@ -293,7 +300,7 @@ def started(
                     checker.begin()
                 pace, plan = Pace(job.log, setting.most_limits), job.plan
                 look = (lambda: plan.look(pool.pids)) if plan else meanwhile
-                exits = pool.wait(setting.time_limit_s, meanwhile=look, goes_on=pace.goes_on)
+                exits = pool.wait(setting.time_limit_s, meanwhile=look, halfway=pace.look, goes_on=pace.goes_on)
                 checks = checker.result() if checker else Checks()
                 exits = [replace(each, index=first + each.index) for each in exits] if first else exits
                 limit_s = setting.time_limit_s * pace.limits

@@ -102,6 +102,18 @@ def test_a_trial_that_does_rounds_has_another_time_limit_and_one_that_does_none_
     assert not Pace(log, most=1).goes_on()
 
 
+def test_what_was_done_in_the_first_half_of_the_limit_is_no_sign_of_rounds_at_its_end() -> None:
+    log = Log(2, 0)
+    log.segment(1)[ROUNDS_DONE] = 3
+    before, after = Pace(log, most=4), Pace(log, most=4)
+    before.look()
+    assert (before.goes_on(), after.goes_on()) == (False, True)
+
+
+def test_each_case_of_a_race_has_more_limits_while_its_workers_do_rounds() -> None:
+    assert case_of("counter", "fcntl").setting.most_limits > 1
+
+
 IN_C = pytest.mark.skipif(not NATIVE, reason="nothing is compiled here")
 REPEATED = [pytest.param(True, marks=IN_C, id="compiled"), pytest.param(False, id="python")]
 
