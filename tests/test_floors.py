@@ -125,7 +125,7 @@ def test_a_scenario_imports_no_system_call_unless_that_is_its_counterexample(pat
     assert {name for name in names if name.startswith("lab")} == {"lab"}
 
 
-LONGEST, SHORTEST, MOST_FILES = 450, 30, 359
+LONGEST, SHORTEST, MOST_FILES = 450, 30, 360
 """Lines of a Python file in lab/, and how many there are at most."""
 
 

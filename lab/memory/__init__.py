@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from .folder import Folder, enter, open_file, remove_file
-from .mapped import FileBacking, Mapping, anonymous
+from .mapped import FileBacking, Mapping, anonymous, open_ahead
 from .protocol import Backing, OpenFile, Shared
 from .registry import BACKINGS, MAPPED, find_backing
 from .registry import probe as probe_backing
@@ -44,6 +44,7 @@ __all__ = [
     "find_backing",
     "map_file",
     "new_file",
+    "open_ahead",
     "open_file",
     "probe_backing",
     "read_back",

@@ -54,7 +54,7 @@ class Folder(NamedTuple):
     @classmethod
     def make(cls, path: Path) -> Folder:
         """Make it, for its owner only. Raises OSError, and Exchanged where another process replaced it at once."""
-        name, within = _place(path)
+        name, within = place_of(path)
         os.mkdir(name, 0o700, dir_fd=within)
         try:
             with _descriptor(name, within, DIRECTORY) as descriptor:
@@ -101,7 +101,7 @@ class Folder(NamedTuple):
 
         Raises OSError.
         """
-        with _descriptor(*_place(self.path), DIRECTORY) as descriptor:
+        with _descriptor(*place_of(self.path), DIRECTORY) as descriptor:
             self._check(descriptor)
             _kept[str(self.path)] = self, descriptor
             try:
@@ -182,13 +182,13 @@ def open_file(path: Path | str, flags: int, mode: int = 0o600) -> int:
 
     A new file has to be requested with O_EXCL. Raises OSError.
     """
-    name, within = _place(path)
+    name, within = place_of(path)
     return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=within)
 
 
 def remove_file(path: Path | str) -> None:
     """Remove a file (unlink(2)), in the folder that this process keeps open if it is there. Raises OSError."""
-    name, within = _place(path)
+    name, within = place_of(path)
     os.unlink(name, dir_fd=within)
 
 
@@ -197,7 +197,7 @@ def status(path: Path | str) -> os.stat_result:
 
     Raises OSError.
     """
-    name, within = _place(path)
+    name, within = place_of(path)
     return os.stat(name, dir_fd=within)
 
 
@@ -213,8 +213,8 @@ def _kept_of(folder: Path | str) -> tuple[Folder, int] | None:
     return kept if kept and kept[0].is_at(kept[1]) else None
 
 
-def _place(path: Path | str) -> tuple[str, int | None]:
-    """Return the arguments of a call that takes a path relative to a descriptor (openat(2))."""
+def place_of(path: Path | str) -> tuple[str, int | None]:
+    """Return the arguments of a call that takes a path relative to a descriptor (openat(2)), which may be none."""
     parent, name = os.path.split(path)
     kept = _kept_of(parent)
     return (name, kept[1]) if kept else (str(path), None)

@@ -15,18 +15,21 @@ another lock protects may have changed until that very lock was granted.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from lab.compiled import load_compiled
 from lab.errors import CannotRunError
 
-from .folder import open_file
+from .folder import open_file, place_of
 from .protocol import Backing, Held, OpenFile, Shared
 from .workspace import LESS, companions, mapped, new_file, read_back
 
@@ -134,6 +137,28 @@ class SharedFile(NamedTuple):
     def read_back(self) -> bytearray:
         """Return the bytes left in the file: see `lab.memory.read_back`."""
         return read_back(self.path, self.size)
+
+
+AT_FDCWD = -100
+_built = load_compiled("lab.processes._crowd", "open_again")
+
+
+def open_ahead(shared: Shared, path: Path | str) -> tuple[Mapping, Callable[[], None]] | None:
+    """Open the file before a fork, for children that each open and map it themselves in the same place.
+
+    What was built over the buffer, which has no file yet, and on the descriptor, is then the child's own without being
+    built again. Each child calls the function; it raises OSError where the file cannot be opened or mapped, or is
+    another one by now. Returns None where a backing does more than that, and without the compiled part.
+    """
+    if _built is None or not isinstance(shared, SharedFile) or type(shared.backing) is not FileBacking:
+        return None
+    buffer, (name, within) = anonymous(shared.size), place_of(path)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    where = AT_FDCWD if within is None else within
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    made = Mapping(open_file(path, flags), buffer)
+    again = partial(_built.open_again, where, os.fsencode(name), flags, made.descriptor, address)
+    return made, partial(again, shared.size, shared.backing.flags)
 
 
 def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:

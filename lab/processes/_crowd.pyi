@@ -1,3 +1,6 @@
 from array import array
 
+def open_again(
+    directory: int, name: bytes, flags: int, descriptor: int, address: int, length: int, sharing: int, /
+) -> None: ...
 def fork_many(pids: array[int], group: int, stops: tuple[int, ...], /) -> tuple[int, int, int]: ...

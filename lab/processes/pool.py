@@ -101,17 +101,25 @@ class WorkerPool:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
     def __init__(
-        self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None], *, isolate: bool = False
+        self,
+        count: int,
+        prepare: Prepare,
+        cpus: Callable[[int], set[int] | None],
+        *,
+        isolate: bool = False,
+        before: Callable[[range], None] = lambda _: None,
     ) -> None:
         """Prepare the pool.
 
         Its workers join the group of the `GroupReaper` that the caller is in; else the first of them leads a new one.
-        With `isolate` each is in a pid namespace of its own.
+        With `isolate` each is in a pid namespace of its own. `before` is called with the indexes of those that are
+        forked next.
         """
         self._count = count
         self._prepare = prepare
         self._cpus = cpus
         self._isolate = isolate
+        self._before = before
         self._firsts: set[int] = set()
         self._group = GroupReaper.kept_group()
         self._descendants = Descendants()
@@ -162,11 +170,13 @@ class WorkerPool:
         flush_output()  # what the workers print comes after it, and they have no copy to print
         index = number = 0
         while index < self._count and not number:
+            following = range(index, min(self._count, index + (1 if self._isolate else AT_ONCE)))
+            self._before(following)
             with stops_held():  # forked workers are recorded here before an interrupt
                 if self._isolate:
                     pids, number = self._fork_isolated(partial(body, index))
                 else:
-                    pids, self._group, number = fork_some(body, index, min(AT_ONCE, self._count - index), self._group)
+                    pids, self._group, number = fork_some(body, index, len(following), self._group)
                 self._running.update(zip(pids, range(index, self._count), strict=False))
                 index += len(pids)
         if number:

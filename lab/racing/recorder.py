@@ -277,11 +277,14 @@ class Unlocked:
         pass
 
 
+UNLOCKED = Unlocked()
+
 CompiledHold: MakeHold | None = NATIVE.Hold if NATIVE else None
 Hold: MakeHold = CompiledHold or PurePythonHold
 
 
 MANY_ROUNDS = 1000
+"""From so many rounds on a hold is bound, and the methods of its own class are quicker to enter and to leave."""
 
 
 def bound(hold: Held, rounds: int) -> Held:

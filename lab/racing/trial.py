@@ -27,6 +27,7 @@ from lab.records import Failure, Recording, SampledLocks
 from lab.scenario import Damage, Operations, Outcome, Scenario
 from lab.scenario.base import broken_invariant, has_invariant, listed_damage
 
+from .ahead import WorkersAhead
 from .call_log import CallLog
 from .fault_plan import plan_of
 from .faults import shut_out
@@ -284,14 +285,19 @@ def started(
     and again meanwhile, and passes some time itself. The invariant of the scenario is checked meanwhile if it `looks`.
     """
     first = workers.start
-    with closing(Mailbox()) as mailbox:
-        prepare = worker_of(setting, job, mailbox, weigh=number == 0)
+    with closing(Mailbox()) as mailbox, closing(WorkersAhead(setting, job)) as ahead:
+        prepare = worker_of(setting, job, mailbox, ahead.make, weigh=number == 0)
         with (
             InvariantChecker(setting, job) if looks else nullcontext() as checker,
             WorkerPool(
-                len(workers), lambda index: prepare(first + index), cpus_for(setting.pin), isolate=setting.isolated
+                len(workers),
+                lambda index: prepare(first + index),
+                cpus_for(setting.pin),
+                isolate=setting.isolated,
+                before=lambda some: ahead.build(workers[some.start : some.stop]),
             ) as pool,
         ):
+            ahead.close()
             pool.gather(setting.time_limit_s)
 
             def race(meanwhile: Callable[[], None] | None = None) -> Gathered:
@@ -320,7 +326,7 @@ def _raced_beside_programs(setting: Setting, job: Job, number: int) -> Result:
     from .programs.watch import run_programs
 
     with closing(Mailbox()) as mailbox, without_extras(Path(job.path)):
-        prepare = worker_of(setting, job, mailbox, weigh=number == 0)
+        prepare = worker_of(setting, job, mailbox, WorkersAhead(setting, job).make, weigh=number == 0)
         ran = run_programs(setting, list(map(Path, job.paths)), mailbox, job.seed, prepare)
         reports = list(mailbox.read())
     for index in filter(ran.well, setting.programs):

@@ -20,7 +20,7 @@ from lab.analysis.holds import Span
 from lab.errors import ScenarioError
 from lab.locking import GaveUp, Leaky, Lock
 from lab.memory import Backing, Shared
-from lab.memory.protocol import Held
+from lab.memory.protocol import Held, OpenFile
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
 from lab.output import print_to_stderr
 from lab.processes import Child, detach_output, die, fork_child, private_bytes
@@ -38,9 +38,9 @@ from .recorder import (
     GAVE_UP,
     HEADER,
     PRIVATE_BYTES,
+    UNLOCKED,
     Hold,
     Log,
-    Unlocked,
     bound,
     counted,
     end_holds,
@@ -104,9 +104,6 @@ class Setting:
     def alone(self) -> bool:
         """Return True where all workers are programs."""
         return self.copies == self.workers
-
-
-UNLOCKED = Unlocked()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +180,15 @@ class RaceWorker(RaceFiles):
         "workers",
     )
 
-    def __init__(self, job: Job, index: int, *, segment: int | None = None, inode: int | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        index: int,
+        *,
+        segment: int | None = None,
+        inode: int | None = None,
+        file: OpenFile | None = None,
+    ) -> None:
         self.index = index
         self.workers = job.workers
         self.rounds = job.rounds
@@ -203,16 +208,16 @@ class RaceWorker(RaceFiles):
         self._children = 0
         self._record = job.calls.recorder(index) if job.calls else None
         self._begin_files(self.path if job.has_files else "", job.lock, self._pause)
-        self._open()
+        self._open(file)
 
-    def _open(self) -> None:
-        """Open the file by its name, as the backing does.
+    def _open(self, file: OpenFile | None = None) -> None:
+        """Open the file by its name, as the backing does, unless it is given.
 
         Holds are recorded on the file that the trial began with. Those on a file that replaced it exclude others
         only among themselves, which a record cannot show, so they are counted as unrecorded.
         """
         job = self._job
-        self._file = job.shared.open(self.path)
+        self._file = file or job.shared.open(self.path)
         inode = os.fstat(self._file.guard).st_ino
         self._inode = self._inode or inode
         self._records = self._segment if inode == self._inode else self._segment[:HEADER]
@@ -378,8 +383,10 @@ ASKED_FOR_MEMORY = 8
 """The number of workers of a trial that read their own private memory: it takes a walk over their page tables."""
 
 
-def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
-    """Return what each worker does before the barrier and after it; its errors end up in the mailbox."""
+def worker_of(
+    setting: Setting, job: Job, mailbox: Mailbox, make: Callable[[int], RaceWorker], *, weigh: bool
+) -> Callable[[int], Callable[[], None]]:
+    """Return what each worker, made by `make`, does before the barrier and after it; its errors go to the mailbox."""
     scenario, plan = setting.scenario, job.plan
     work = partial(job.fresh.work, scenario) if job.fresh else scenario.work
     work = partial(plan.work, work, mailbox=mailbox) if plan else work
@@ -387,7 +394,7 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
     def prepare(index: int) -> Callable[[], None]:
         detach_output() if setting.stresses else print_to_stderr()
         try:
-            worker = RaceWorker(_leaking(setting, job, index), index)
+            worker = make(index)
             scenario.start(worker)
             if plan:
                 plan.start()
@@ -439,12 +446,3 @@ def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview,
 def _until(stop: memoryview, numbers: Iterator[int]) -> Iterator[int]:
     """Return these numbers of rounds; none once the word is not 0, with the rounds before it counted as done."""
     return takewhile(lambda _: not stop[0], numbers)
-
-
-def _leaking(setting: Setting, job: Job, index: int) -> Job:
-    """Return the job with this worker's own leaky lock in the place of the lock, where one was requested."""
-    if not setting.leak or not setting.lock.excludes:
-        return job
-    from random import Random
-
-    return replace(job, lock=Leaky(setting.lock, setting.leak, Random(f"leak/{job.seed}/{index}")))  # noqa: S311

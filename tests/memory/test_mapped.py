@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import mmap
 import os
+import re
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab.errors import CannotRunError
-from lab.memory import BACKINGS, MAPPED, FileBacking, anonymous, mapped, read_back
+from lab.locking.kernel import F_OFD_SETLKW, FLOCK
+from lab.memory import BACKINGS, MAPPED, FileBacking, anonymous, mapped, open_ahead, read_back
 from tests.helpers import in_fresh_process
 from tests.memory.descriptors import SIZE, descriptors_of
 
 UNMAPPABLE = Path("/dev/null")
+F_OFD_SETLK = F_OFD_SETLKW - 1
 PRIVATE = FileBacking("private", "", mmap.MAP_PRIVATE)
 FILES = [backing for backing in BACKINGS.values() if isinstance(backing, FileBacking)]
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
@@ -137,3 +143,73 @@ def written_by_a_child() -> list[int]:
         os._exit(0)
     os.waitpid(pid, 0)
     return [before, memory[100]]
+
+
+def shared_by(backing: FileBacking, path: Path) -> mapped.SharedFile:
+    return mapped.SharedFile(backing, path, SIZE)
+
+
+def is_locked_out(descriptor: int) -> bool:
+    try:
+        fcntl.fcntl(descriptor, F_OFD_SETLK, FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except BlockingIOError:
+        return True
+    return False
+
+
+@pytest.mark.needs("compiled")
+@pytest.mark.parametrize(("backing", "reaches"), [(MAPPED, 7), (PRIVATE, 0)], ids=["shared", "private"])
+def test_what_is_opened_ahead_is_opened_and_mapped_anew_in_the_same_place(
+    path: Path, backing: FileBacking, reaches: int
+) -> None:
+    ahead = open_ahead(shared_by(backing, path), path)
+    assert ahead
+    made, again = ahead
+    view, inherited = memoryview(made.buffer), os.dup(made.descriptor)
+    assert not is_locked_out(inherited)
+    assert not is_locked_out(made.descriptor), "one open file owns its lock through each of its descriptors"
+    again()
+    assert is_locked_out(made.descriptor), "another open file does not"
+    assert descriptors_of(path) == sorted({str(made.descriptor), str(inherited)}, key=int)
+    made.buffer[5000] = 7
+    assert (view[5000], read_back(path, SIZE)[5000]) == (7, reaches)
+    assert not os.get_inheritable(made.descriptor)
+    os.close(inherited)
+
+
+def replace_file(path: Path) -> None:
+    path.rename(path.with_name("other"))
+    path.write_bytes(bytes(SIZE))
+
+
+@pytest.mark.needs("compiled")
+@pytest.mark.parametrize(
+    ("change", "number"),
+    [
+        (replace_file, errno.ESTALE),
+        (lambda path: os.truncate(path, SIZE - 1), errno.ENODATA),
+        (Path.unlink, errno.ENOENT),
+    ],
+    ids=["replaced", "shorter", "gone"],
+)
+def test_another_file_is_not_put_in_the_place_of_what_was_opened_ahead(
+    path: Path, change: Callable[[Path], object], number: int
+) -> None:
+    ahead = open_ahead(shared_by(MAPPED, path), path)
+    assert ahead
+    made, again = ahead
+    before = os.fstat(made.descriptor)
+    change(path)
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))) as raised:
+        again()
+    assert raised.value.errno == number
+    assert os.path.samestat(before, os.fstat(made.descriptor))
+    made.close()
+
+
+def test_a_backing_that_does_more_than_to_map_is_not_opened_ahead(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = [each for each in FILES if type(each) is not FileBacking]
+    assert len(more) == 3
+    assert [open_ahead(shared_by(each, path), path) for each in more] == [None] * 3
+    monkeypatch.setattr(mapped, "_built", None)
+    assert open_ahead(shared_by(MAPPED, path), path) is None
