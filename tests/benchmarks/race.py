@@ -79,27 +79,39 @@ def raced(workers: int) -> float:
 
 
 def crowd() -> None:
-    """seconds of a trial of N workers with one locked round each, of N times a bare fork and reap; and of their CPU."""
-    print("workers   race s   bare s   ratio   CPU ratio   (at most 1.3)")
+    """a trial of N workers with one locked round each, and N times a bare fork and reap: time, CPU, page faults.
+
+    Page faults are those of a worker, with its share of the parent's; page_faults.py says where they go.
+    """
+    print("workers   race s   bare s   ratio   CPU ratio   (at most 1.3)   page faults   bare")
     for workers, repetitions in ((1000, 5), (4000, 2)):
         rows = []
         for _ in range(repetitions):
             bare = number([sys.executable, HERE / "bare_fork.py", workers])
-            none, bare_cpu = (cpu_ms("", HERE / "bare_fork.py", count) for count in (1, workers))
-            rows.append((*one_trial(workers), bare, bare_cpu - none))
-        columns = [median(row[column] for row in rows) for column in (0, 2)]
-        ratio, cpu = median(row[0] / row[2] for row in rows), median(row[1] / row[3] for row in rows)
-        print(f"{workers:7} {columns[0]:8.2f} {columns[1]:8.2f} {ratio:7.2f} {cpu:11.2f}")
+            begun = bare_used(1)
+            bare_cpu, bare_faults = (many - one for many, one in zip(bare_used(workers), begun, strict=True))
+            rows.append((*one_trial(workers), bare, bare_cpu, bare_faults))
+        race_s, _, faults, bare_s, _, bare_faults = (median(row[column] for row in rows) for column in range(6))
+        ratio, cpu = median(row[0] / row[3] for row in rows), median(row[1] / row[4] for row in rows)
+        print(f"{workers:7} {race_s:8.2f} {bare_s:8.2f} {ratio:7.2f} {cpu:11.2f}", end="")
+        print(f"{faults / workers:30.0f} {bare_faults / workers:6.0f}")
 
 
-def one_trial(workers: int) -> tuple[float, float]:
-    """The trial alone, in s and in ms of CPU: two trials less one, so that the start of Python is not in it."""
+def one_trial(workers: int) -> tuple[float, float, int]:
+    """The trial alone, in s, ms of CPU and page faults: two trials less one, without the start of Python."""
     taken = []
     for trials in (1, 2):
-        before = used_ms()
+        before, faults = used_ms(), page_faults()
         seconds = whole("counter", "--locked", "--workers", workers, "--rounds", 1, "--trials", trials)
-        taken.append((seconds, used_ms() - before))
-    return taken[1][0] - taken[0][0], taken[1][1] - taken[0][1]
+        taken.append((seconds, used_ms() - before, page_faults() - faults))
+    (one_s, one_ms, one_faults), (two_s, two_ms, two_faults) = taken
+    return two_s - one_s, two_ms - one_ms, two_faults - one_faults
+
+
+def bare_used(count: int) -> tuple[float, int]:
+    """CPU in ms, and page faults, of so many bare forks and of the interpreter that makes them."""
+    faults = page_faults()
+    return cpu_ms("", HERE / "bare_fork.py", count), page_faults() - faults
 
 
 def whole(*arguments: object) -> float:
@@ -116,6 +128,11 @@ def start() -> None:
     bare, help_ms, list_ms = (median(row[column] for row in rows) for column in range(3))
     print(f"pass {bare:.0f} ms; above it: --help {help_ms - bare:.0f} ms (at most 40), list", end=" ")
     print(f"{list_ms - bare:.0f} ms (at most 60)")
+
+
+def page_faults() -> int:
+    """Page faults without a read from the disk, of all processes that this one has waited for."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
 
 
 def used_ms() -> float:
