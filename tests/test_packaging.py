@@ -235,7 +235,7 @@ def test_a_part_that_was_built_of_older_sources_is_refused(monkeypatch: pytest.M
         ("locking/_native.c", "racing/_recorder.c", "racing/_calls.c"),
         ("watching/_*.c",),
         ("histories/_search.c",),
-        ("processes/_crowd.c",),
+        ("memory/_mapped.c", "processes/_crowd.c"),
         ("exploring/_*.c",),
     ],
 )
