@@ -131,7 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=30.0,
         metavar="S",
-        help="seconds after which a trial counts as hung; up to 6 times as long while its workers do rounds (30)",
+        help="seconds after which a trial counts as hung; 6 times as long while its workers start or do rounds (30)",
     )
     out = parser.add_argument_group("output")
     add = out.add_argument

@@ -193,7 +193,7 @@ class WorkerPool:
         return [made.pid], 0
 
     def gather(self, time_limit_s: float, *, apart: Collection[int] = ()) -> None:
-        """Wait until every worker stands at the barrier or has ended before it, or none came for the time limit.
+        """Wait until every worker stands at the barrier or has ended before it, at most for the time limit.
 
         Those apart are not waited for: they never come, having become other programs before.
         """
@@ -202,9 +202,7 @@ class WorkerPool:
         while ready + gone < self._count - len(apart) and time.monotonic() < deadline:
             arrived = os.read(self._alive, 65_536) if self._readable(TICK_MS) else b""
             ready += len(arrived)
-            if arrived:
-                deadline = time.monotonic() + time_limit_s
-            else:
+            if not arrived:
                 self._reap()
                 gone = sum(ended.index not in apart for ended in self._exits)
 

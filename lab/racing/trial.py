@@ -298,7 +298,7 @@ def started(
             ) as pool,
         ):
             ahead.close()
-            pool.gather(setting.time_limit_s)
+            pool.gather(setting.time_limit_s * setting.most_limits)
 
             def race(meanwhile: Callable[[], None] | None = None) -> Gathered:
                 released_ns = pool.release()
@@ -306,7 +306,9 @@ def started(
                     checker.begin()
                 pace, plan = Pace(job.log, setting.most_limits), job.plan
                 look = (lambda: plan.look(pool.pids)) if plan else meanwhile
-                exits = pool.wait(setting.time_limit_s, meanwhile=look, halfway=pace.look, goes_on=pace.goes_on)
+                # Under a fault and in a stress the limit is about as long as a worker may stand still.
+                halfway = None if setting.fault or setting.stresses else pace.look
+                exits = pool.wait(setting.time_limit_s, meanwhile=look, halfway=halfway, goes_on=pace.goes_on)
                 checks = checker.result() if checker else Checks()
                 exits = [replace(each, index=first + each.index) for each in exits] if first else exits
                 limit_s = setting.time_limit_s * pace.limits

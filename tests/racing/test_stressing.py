@@ -5,15 +5,20 @@ import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator
+from ctypes import Structure, c_uint64
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from typing import Any, NamedTuple
 
 import pytest
 
+from lab import Damage, Outcome, Scenario, Worker
 from lab.locking import NATIVE, Action
 from lab.locking.registry import polled
+from lab.processes import WorkerPool
 from lab.racing import perturb, untried
+from lab.racing.faults import find_fault
 from lab.racing.perturb import REQUESTS_A_TURN, AfterWay, insisting, yielding
 from lab.racing.recorder import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log, Segment, Unlocked
 from lab.racing.trial import Pace
@@ -112,6 +117,55 @@ def test_what_was_done_in_the_first_half_of_the_limit_is_no_sign_of_rounds_at_it
 
 def test_each_case_of_a_race_has_more_limits_while_its_workers_do_rounds() -> None:
     assert case_of("counter", "fcntl").setting.most_limits > 1
+
+
+class SlowStart(Scenario):
+    """Each worker comes to the barrier after two time limits."""
+
+    rounds = 5
+
+    class Memory(Structure):
+        _fields_ = [("value", c_uint64)]
+
+    def start(self, w: Worker) -> None:
+        sleep(2 * SHORT_S)
+
+    def work(self, w: Worker) -> None:
+        with w.write_lock():
+            w.memory.value += 1
+
+    def check(self, memory: Any, outcome: Outcome) -> Damage:
+        return Damage("lost update", outcome.rounds - memory.value, outcome.rounds)
+
+
+SHORT_S = 0.1
+KINDS: dict[str, dict[str, Any]] = {
+    "ordinary": {},
+    "stress": {"stresses": True},
+    "fault": {"fault": find_fault("lock", "waiter signalled")},
+}
+
+
+def limited(folder: str, kind: str) -> list[Any]:
+    """The verdict of a trial with short limits, and whether its workers' rounds were counted after half of one."""
+    looks, wait = [], WorkerPool.wait
+
+    def noted(self: WorkerPool, limit_s: float, *, halfway: Any = None, **given: Any) -> Any:
+        looks.append(halfway is not None)
+        return wait(self, limit_s, halfway=halfway, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerPool, "wait", noted)
+        case = case_of(SlowStart, "fcntl", time_limit_s=SHORT_S, most_limits=600, **KINDS[kind])
+        row = raced(case, [folder])
+    return [row["verdict"], any(looks)]
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("ordinary", True), ("stress", False), ("fault", False)])
+def test_workers_may_start_in_all_limits_and_stand_still_in_one_that_is_as_short_as_a_wait(
+    kind: str, counted: bool, tmp_path: Path
+) -> None:
+    assert in_fresh_process(limited, str(tmp_path), kind) == ["clean", counted]
 
 
 IN_C = pytest.mark.skipif(not NATIVE, reason="nothing is compiled here")
