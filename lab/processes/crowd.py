@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     ForkMany = Callable[[array[int], int, tuple[int, ...]], tuple[int, int, int]]
 
 
-_built = load_compiled("lab.processes._crowd", "fork_many", "open_again")
+_built = load_compiled("lab.processes._crowd", "fork_many")
 compiled: ForkMany | None = _built.fork_many if _built else None
 """The compiled loop, where there is one."""
 

@@ -21,6 +21,8 @@ from .worker import Job, RaceWorker, Setting
 
 KERNEL_LOCKS = (Fcntl, Ofd, Flock)
 FEW_FIELDS = 2
+MOST_IMAGE = 1 << 16
+"""The most bytes of a struct of which each worker of a trial with a window has an image of its own."""
 
 
 class WorkersAhead:
@@ -63,7 +65,9 @@ class WorkersAhead:
 def _is_plain(setting: Setting, job: Job) -> bool:
     """Return True where a worker has nothing that its own process must make, but its open file."""
     special = setting.stresses or setting.recorded or setting.fault or setting.leak or setting.isolated
-    return not (special or setting.program or job.calls or job.fresh or job.doom or job.has_files or len(job.paths) > 1)
+    images = setting.window_ns and job.layout.size > MOST_IMAGE
+    own = job.calls or job.fresh or job.doom or job.has_files or len(job.paths) > 1
+    return not (special or images or setting.program or own)
 
 
 def _locked(job: Job) -> list[Any]:

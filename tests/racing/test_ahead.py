@@ -85,6 +85,7 @@ def test_workers_built_ahead_race_as_those_that_build_themselves(
         ("counter", {"leak": 0.5}),
         ("counter", {"isolate": True}),
         ("counter", {"backing": "remapped"}),
+        ("sparse_pages", {"window_ns": 1000}),
         ("ring", {}),
     ],
 )
