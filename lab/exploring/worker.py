@@ -13,7 +13,7 @@ from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
 from lab.histories.automaton import freeze
 from lab.locking.registry import OWN
 from lab.memory.named_files import NamedFiles
-from lab.memory.struct_proxy import BytesProxy, has_attributes, struct_proxy
+from lab.memory.struct_proxy import BytesProxy, drop_attributes, has_attributes, struct_proxy
 from lab.model.directory import Call, Directory, Files, Load, Result
 from lab.scenario import Found, Layout, Scenario
 from lab.scenario.files import CREATED_PER_ROUND, File, FileUser, files_of
@@ -148,8 +148,7 @@ class SteppedWorker(FileUser):
         self._random: Random | None = None
         self._holds: dict[Any, AbstractContextManager[object]] = {}
         self._bytes: dict[Any, BytesProxy] = {}
-        self._attributes = 0
-        self._attributes = len(vars(self))
+        self._own = frozenset((*vars(self), "_own"))
 
     @property
     def index(self) -> int:
@@ -164,6 +163,9 @@ class SteppedWorker(FileUser):
         self.open_files.clear()
         self.results.clear()
         self._random = None
+        for name in vars(self).keys() - self._own:
+            delattr(self, name)
+        drop_attributes(self.memory)
 
     @property
     def random(self) -> Random:
@@ -180,7 +182,7 @@ class SteppedWorker(FileUser):
 
     def has_more_attributes(self) -> bool:
         """Return True where the scenario has given the worker, or its memory, attributes of their own."""
-        return len(vars(self)) != self._attributes or has_attributes(self.memory)
+        return len(vars(self)) != len(self._own) or has_attributes(self.memory)
 
     def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
         """See `lab.Worker.write_lock`."""

@@ -214,6 +214,13 @@ def has_attributes(proxy: Any) -> bool:
     return bool(vars(proxy)) or any(map(has_attributes, proxy._lab_parts.values()))
 
 
+def drop_attributes(proxy: Any) -> None:
+    """Remove what `has_attributes` finds."""
+    vars(proxy).clear()
+    for part in proxy._lab_parts.values():
+        drop_attributes(part)
+
+
 class _ArrayProxy(_Proxy):
     """An array; its elements are as fields are, only that a text is an object, as ctypes has it."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from ctypes import c_uint8
+from math import inf
 from typing import Any
 
 import pytest
 
 from lab.exploring import behaviour
-from lab.exploring.search import every_state
+from lab.exploring.search import every_schedule, every_state
+from lab.exploring.tally import Tally
 from lab.scenario import Found
 from tests.exploring.worlds import Endings, cells, scenario_of, world
 
@@ -131,6 +133,25 @@ def test_what_a_worker_has_forgotten_is_none(
     monkeypatch.setattr(behaviour, "known_between", lambda _: None)
     separate, all_ways = every_state(world(name, lock, workers, rounds), Endings(), symmetric=False)
     assert (count, separate, ways) == (states, apart, all_ways)
+
+
+def tries(_: object, w: Any) -> None:
+    """Nobody tries twice in one round, whichever history of a worker was run before."""
+    with w.write_lock():
+        turn = w.memory.cells[0]
+        w.memory.cells[0] = turn + 1
+        if turn:
+            w.memory.rows.note = getattr(w.memory.rows, "note", 0) + 1
+            w.note = getattr(w, "note", 0) + 1
+            if w.memory.rows.note + w.note > 2:
+                w.damaged("a second try")
+
+
+@pytest.mark.parametrize("search", [every_schedule, every_state])
+def test_attributes_of_a_worker_and_of_its_memory_are_gone_in_its_next_run(search: Callable[..., Any]) -> None:
+    tally = Tally(inf)
+    search(world(scenario_of(tries, cells(1), ("rows", c_uint8 * 2)), "fcntl", 3, 1), tally)
+    assert (tally.broken, tally.schedules > 0) == (0, True)
 
 
 def waits(_: object, w: Any) -> None:
