@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from lab.records import Step
 
-from .tally import Tally
+from .sandbox import NotDeterministic
+from .tally import Found, Tally
 from .trace import step_now, wait_now
 from .walk import Walk, can_walk
 from .world import End, ToldApartError, World
@@ -213,11 +214,25 @@ def every_state(world: World, tally: Tally, *, native: bool = True, symmetric: b
         for name, value in before.items():
             setattr(tally, name, value)
         return _every_state(world, tally, native=native)
-    if tally.found:  # what it says of a worker has the name of another
-        world.follow(tally.found.schedule)
-        tally.found = replace(tally.found, end=world.end())
-        world.back_to(0)
+    if tally.found:
+        tally.found = _by_their_own(world, tally.found)
     return found
+
+
+def _by_their_own(world: World, found: Found) -> Found:
+    """Return what was found with the end in the workers' own trees, which says of each what it did itself.
+
+    Raises NotDeterministic where they end otherwise there.
+    """
+    done = world.try_to_follow(found.schedule)
+    end = world.end() if done == len(found.schedule) else End(())
+    world.back_to(0)
+    if end.kinds != found.end.kinds:
+        raise NotDeterministic(
+            f"scenario {world.shape.found.name} is not deterministic: workers that have read neither w.index nor "
+            "w.random differ; let only w.memory, w.index, w.round and w.random decide"
+        )
+    return replace(found, end=end)
 
 
 def _every_state(world: World, tally: Tally, *, native: bool) -> tuple[int, Ways | None]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from itertools import count, permutations
 from math import inf
 from typing import Any
 
 import pytest
 
+from lab import Damage, Outcome
+from lab.exploring.sandbox import NotDeterministic
 from lab.exploring.search import Ways, every_state
 from lab.exploring.tally import Tally
 from lab.exploring.walk import can_walk
@@ -160,6 +163,24 @@ def says(_: object, w: Any) -> None:
     w.memory.cells[0] += 1
     if w.memory.cells[0] == 1:
         w.damaged("number 3")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_workers_that_differ_and_did_not_read_who_they_are_are_an_error(native: bool) -> None:
+    numbers = count()
+
+    @cache
+    def slot(_: object) -> int:
+        return next(numbers)
+
+    def counts(_: object, w: Any) -> None:
+        w.memory.cells[slot(w) % 4] += 1
+
+    def lost(_: object, memory: Any, outcome: Outcome) -> Damage:
+        return Damage("lost update", outcome.rounds - sum(memory.cells), outcome.rounds)
+
+    with pytest.raises(NotDeterministic, match=r"read neither w\.index nor w\.random differ; let only"):
+        every_state(world(scenario_of(counts, cells(4), check=lost), workers=3), Tally(inf), native=native)
 
 
 @pytest.mark.parametrize(
