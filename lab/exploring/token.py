@@ -106,7 +106,7 @@ def read(text: str) -> Token:
     if parts[0] != VERSION:
         if re.fullmatch(r"L\d+", parts[0]):
             raise UsageError(f"the token is of version {parts[0]}, this lab reads {VERSION} and L2; {AGAIN}")
-        raise UsageError(f"{text[:20]!r} is no token: they begin with {VERSION},; {AGAIN}")
+        raise UsageError(f"{text[:20]!r} is no token: they begin with {VERSION}, or L2,; {AGAIN}")
     scenario, lock, shape, line, mark, turns = parts_of(text, FIELDS)
     try:
         size, _, calls = shape.partition(":")
