@@ -1,5 +1,7 @@
 """Carry what a worker reports beside its figures, damage that it saw and how it failed; say why it failed in words.
 
+`Pace` says whether workers that are late are only slow.
+
 A worker writes once, at its end, into a file in memory that all workers inherit (memfd_create(2)). The file is opened
 for appending: each write finds the end of the file and moves it in one step (O_APPEND, open(2)). Without that, workers
 that end together overwrite one another: write(2) says that processes which share an open file share its position
@@ -25,7 +27,7 @@ from lab.locking import LockFailed
 from lab.processes import Exit
 from lab.records import CHECK, Failure
 
-from .recorder import FINISHED_NS
+from .recorder import FINISHED_NS, ROUNDS_DONE, Log
 
 if TYPE_CHECKING:
     from .worker import Job
@@ -171,6 +173,31 @@ def explain(
             code = ended.code or 0
             reason = f"was killed by {_signal(job, -code)}" if code < 0 else f"exited with {code} before its end"
             yield Failure(trial=trial, worker=index, round=done[index], how="killed", reason=reason)
+
+
+class Pace:
+    """The time limits that the workers of a trial get: one more, as long as they do rounds, up to `most`.
+
+    What they did before the first `look`, at half of the first limit, is no sign that they still do rounds at its end;
+    there is no such look under a fault and in a stress, where a worker may stand still for about a limit.
+    """
+
+    def __init__(self, log: Log, most: int) -> None:
+        self.limits = 1
+        self._log = log
+        self._most = most
+        self._done = 0
+
+    def look(self) -> int:
+        """Return how many rounds they did since the last look."""
+        before, self._done = self._done, sum(self._log.header(ROUNDS_DONE))
+        return self._done - before
+
+    def goes_on(self) -> bool:
+        """Return True where they did rounds since the last look, and give them another limit."""
+        slow = self.look() > 0 and self.limits < self._most
+        self.limits += slow
+        return slow
 
 
 def late(ended: Exit, time_limit_s: float) -> str:

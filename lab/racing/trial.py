@@ -34,7 +34,7 @@ from .faults import shut_out
 from .first_content import FirstContent, fixed_by_its_author
 from .fresh_starts import fresh_starts
 from .invariant import Checks, InvariantChecker
-from .mailbox import EVIDENCE_KEPT, Mailbox, Report, explain
+from .mailbox import EVIDENCE_KEPT, Mailbox, Pace, Report, explain
 from .recorder import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
 from .tracing import Tape, transcript
 from .worker import Job, Setting, worker_of
@@ -160,30 +160,6 @@ class Result:
         return len(self.holds) + self.unkept
 
 
-class Pace:
-    """The time limits that the workers of a trial get: one more, as long as they do rounds, up to `most`.
-
-    What they did before the first `look`, at half of the first limit, is no sign that they still do rounds at its end.
-    """
-
-    def __init__(self, log: Log, most: int) -> None:
-        self.limits = 1
-        self._log = log
-        self._most = most
-        self._done = 0
-
-    def look(self) -> int:
-        """Return how many rounds they did since the last look."""
-        before, self._done = self._done, sum(self._log.header(ROUNDS_DONE))
-        return self._done - before
-
-    def goes_on(self) -> bool:
-        """Return True where they did rounds since the last look, and give them another limit."""
-        slow = self.look() > 0 and self.limits < self._most
-        self.limits += slow
-        return slow
-
-
 def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     """Race once, on a new file in this folder.
 
@@ -306,13 +282,12 @@ def started(
                     checker.begin()
                 pace, plan = Pace(job.log, setting.most_limits), job.plan
                 look = (lambda: plan.look(pool.pids)) if plan else meanwhile
-                # Under a fault and in a stress the limit is about as long as a worker may stand still.
                 halfway = None if setting.fault or setting.stresses else pace.look
                 exits = pool.wait(setting.time_limit_s, meanwhile=look, halfway=halfway, goes_on=pace.goes_on)
                 checks = checker.result() if checker else Checks()
                 exits = [replace(each, index=first + each.index) for each in exits] if first else exits
-                limit_s = setting.time_limit_s * pace.limits
-                found = gather(job, number, released_ns, exits, list(mailbox.read()), limit_s, workers)
+                reports, limit_s = list(mailbox.read()), setting.time_limit_s * pace.limits
+                found = gather(job, number, released_ns, exits, reports, limit_s, workers)
                 return replace(found, orphans=pool.orphans, checks=checks)
 
             yield race

@@ -19,9 +19,9 @@ from lab.locking.registry import polled
 from lab.processes import WorkerPool
 from lab.racing import perturb, untried
 from lab.racing.faults import find_fault
+from lab.racing.mailbox import Pace
 from lab.racing.perturb import REQUESTS_A_TURN, AfterWay, insisting, yielding
 from lab.racing.recorder import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log, Segment, Unlocked
-from lab.racing.trial import Pace
 from tests.helpers import in_fresh_process, wait_until
 from tests.racing.racing import case_of, raced
 
