@@ -22,7 +22,7 @@ from .sandbox import NotDeterministic
 from .tally import Found, Tally
 from .trace import step_now, wait_now
 from .walk import Walk, can_walk
-from .world import End, ToldApartError, World
+from .world import End, NotInterchangeableError, World
 
 
 class Bounded:
@@ -210,7 +210,7 @@ def every_state(world: World, tally: Tally, *, native: bool = True, symmetric: b
     try:
         with world.sharing(alike):
             found = _every_state(world, tally, native=native)
-    except ToldApartError:
+    except NotInterchangeableError:
         for name, value in before.items():
             setattr(tally, name, value)
         return _every_state(world, tally, native=native)

@@ -30,7 +30,7 @@ KEPT = 200_000
 """The number of final states whose check is remembered."""
 
 
-class ToldApartError(Exception):
+class NotInterchangeableError(Exception):
     """A worker that was taken to be interchangeable with others has read which one it is."""
 
 
@@ -209,7 +209,7 @@ class World:
         behaviour = self.behaviours[worker]
         following = behaviour.learn(node, met)
         if self.alike and behaviour.input is None:
-            raise ToldApartError
+            raise NotInterchangeableError
         self._quiet = self._quiet and not (following.seen or following.failed)
         self.spins = self.spins or behaviour.spins
         return following
@@ -243,7 +243,7 @@ class World:
     def sharing(self, alike: bytes) -> Iterator[None]:
         """Let interchangeable workers have one tree within the block; the world is at its beginning before and after.
 
-        Raises ToldApartError where one of them reads which one it is.
+        Raises NotInterchangeableError where one of them reads which one it is.
         """
         own = self.behaviours
         try:
@@ -401,8 +401,8 @@ class World:
 def _whoever(key: Any) -> Hashable:
     """Return the key of an end without the workers' names."""
     content, *ended = (key,) if isinstance(key, bytes) else key
-    told = [([(kind, text.partition(", ")[2]) for kind, text in seen], repr(failed)) for seen, failed in ended]
-    return content, *sorted(repr(each) for each in told if each != ([], "None"))
+    reports = [([(kind, text.partition(", ")[2]) for kind, text in seen], repr(failed)) for seen, failed in ended]
+    return content, *sorted(repr(each) for each in reports if each != ([], "None"))
 
 
 def _failed(error: BaseException) -> tuple[str, int]:

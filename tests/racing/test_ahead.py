@@ -27,7 +27,7 @@ def refuse() -> None:
     raise OSError
 
 
-def told(folder: str, way: str, scenario: str, lock: str, changed: dict[str, Any]) -> dict[str, Any]:
+def race_row(folder: str, way: str, scenario: str, lock: str, changed: dict[str, Any]) -> dict[str, Any]:
     """The row of a race in groups of three workers; how many were built in this process; descriptors left open."""
     built, begin = [], RaceWorker.__init__
     before, parent = descriptors(), os.getpid()
@@ -65,7 +65,7 @@ def test_workers_built_ahead_race_as_those_that_build_themselves(
     tmp_path: Path, scenario: str, lock: str, changed: dict[str, Any]
 ) -> None:
     rows = {
-        way: in_fresh_process(told, str(tmp_path), way, scenario, lock, changed)
+        way: in_fresh_process(race_row, str(tmp_path), way, scenario, lock, changed)
         for way in ("ahead", "itself", "refused")
     }
     assert rows["ahead"]["built"] == rows["refused"]["built"] == [*range(7)]
@@ -92,6 +92,6 @@ def test_workers_built_ahead_race_as_those_that_build_themselves(
 def test_a_worker_that_its_own_process_must_make_is_not_built_ahead(
     tmp_path: Path, scenario: str, changed: dict[str, Any]
 ) -> None:
-    found = in_fresh_process(told, str(tmp_path), "ahead", scenario, "fcntl", {"rounds": 5, **changed})
+    found = in_fresh_process(race_row, str(tmp_path), "ahead", scenario, "fcntl", {"rounds": 5, **changed})
     assert found["built"] == []
     assert found["row"]["operations"] == 35
