@@ -1,8 +1,10 @@
 """Print the completion of the command line for a shell: commands, options, and the values that are fixed.
 
-bash   lab completion bash > ~/.local/share/bash-completion/completions/lab
-zsh    lab completion zsh > ~/.zfunc/_lab        (with ~/.zfunc in fpath)
-fish   lab completion fish > ~/.config/fish/completions/lab.fish
+Where each shell looks for it:
+
+  bash   lab completion bash > ~/.local/share/bash-completion/completions/lab
+  zsh    lab completion zsh > ~/.zfunc/_lab        (with ~/.zfunc in fpath)
+  fish   lab completion fish > ~/.config/fish/completions/lab.fish
 """
 
 from __future__ import annotations
