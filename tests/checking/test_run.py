@@ -204,7 +204,7 @@ def test_a_deadlock_that_the_stress_met_breaks_rule_46(tmp_path: Path) -> None:
 
 def reasons_of_a_failing_stress(directory: str) -> list[str]:
     """All that the document tells of a check in a folder of its own, whose workers raise at a file of theirs."""
-    from lab.racing import worker
+    from lab.racing import ahead
 
     folder = Path(directory, "lab-check-1-2")
     folder.mkdir()
@@ -213,7 +213,7 @@ def reasons_of_a_failing_stress(directory: str) -> list[str]:
         def __init__(self, job: Any, index: int) -> None:
             raise OSError(5, "Input/output error", job.path)
 
-    vars(worker).update(RaceWorker=Failing)
+    vars(ahead).update(RaceWorker=Failing)
     options = CheckOptions([directory], ["pread", "stress"], SECONDS, 0, WORKERS)
     done = check_in(folder, options, lambda _: None)
     reasons = [row.case.reason for row in done.stress]
