@@ -15,7 +15,8 @@ LOCKS = "/proc/locks"
 LOOKS = 3
 """The list is read so often before it counts: while other processes lock, a line may come twice or not at all."""
 
-ENDED, STOPPED = "Z", "T"
+ENDED, STOPPED, RUNS, WAITS_FOR_DISK = "Z", "T", "R", "D"
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 ASLEEP = ("S", "D")
 """Letters of a process's state (proc_pid_stat(5)): a zombie; stopped by a signal; asleep, interruptibly or not."""
 
@@ -88,11 +89,22 @@ class ProcessStat(NamedTuple):
 
 def process_stat(pid: int, thread: int | None = None) -> ProcessStat | None:
     """Return the state of a process, or of one of its threads (proc_pid_stat(5)); None where it is gone."""
+    words = _stat(pid, thread)
+    return ProcessStat(words[0].decode(), int(words[1])) if words else None
+
+
+def cpu_s_of(pid: int) -> float:
+    """Return the processor time that a process has had, in seconds (proc_pid_stat(5)); 0 where it is gone."""
+    words = _stat(pid)
+    return (int(words[11]) + int(words[12])) / TICKS_A_SECOND if words else 0.0
+
+
+def _stat(pid: int, thread: int | None = None) -> list[bytes]:
+    """Return what follows the name, from the state on; nothing where it is gone."""
     try:
-        words = Path(_place(pid, thread), "stat").read_bytes().rpartition(b")")[2].split()
-        return ProcessStat(words[0].decode(), int(words[1]))
-    except (OSError, IndexError):
-        return None
+        return Path(_place(pid, thread), "stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def is_stopped(pid: int) -> bool:

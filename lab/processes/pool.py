@@ -22,7 +22,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from lab.host.procfs import is_stopped, sleeps_in
+from lab.host.procfs import RUNS, WAITS_FOR_DISK, cpu_s_of, is_stopped, process_stat, sleeps_in
 from lab.output import flush_output
 
 from .activity import note_hang
@@ -42,6 +42,8 @@ TERM_GRACE_S = 0.5
 KILL_GRACE_S = 2.0
 TICK_MS = 100
 LOOK_AGAIN_S = 0.0002
+HARDLY_ANY = 0.1
+"""The share of one processor below which workers that could run did not get to it, of all of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class WorkerPool:
         self._meanwhile: Callable[[], None] | None = None
         self._exits: list[Exit] = []
         self._stopped: set[int] = set()
+        self._had_s = 0.0
         self._barrier = -1
         self._alive = -1
 
@@ -235,6 +238,16 @@ class WorkerPool:
     def pids(self) -> dict[int, int]:
         """Return the indexes of those that have not been reaped, by process id."""
         return dict(self._running)
+
+    def stalled(self, during_s: float) -> bool:
+        """Return True where the machine keeps a worker from its work now, as it did for about so long.
+
+        It waits for a disk, or could run while all that are left had hardly any of a processor since the last look.
+        """
+        before, self._had_s = self._had_s, sum(map(cpu_s_of, self._running))
+        starved = self._had_s - before < HARDLY_ANY * during_s
+        states = {stat.state for pid in self._running if (stat := process_stat(pid))}
+        return WAITS_FOR_DISK in states or (starved and RUNS in states)
 
     def send(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to this worker; nothing happens once it has been reaped."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from traceback import TracebackException
@@ -176,16 +176,17 @@ def explain(
 
 
 class Pace:
-    """The time limits that the workers of a trial get: one more, as long as they do rounds, up to `most`.
+    """The time limits that the workers of a trial get: one more, as long as they do rounds or `stalled`, up to `most`.
 
     What they did before the first `look`, at half of the first limit, is no sign that they still do rounds at its end;
     there is no such look under a fault and in a stress, where a worker may stand still for about a limit.
     """
 
-    def __init__(self, log: Log, most: int) -> None:
+    def __init__(self, log: Log, most: int, stalled: Callable[[], bool] = bool) -> None:
         self.limits = 1
         self._log = log
         self._most = most
+        self._stalled = stalled
         self._done = 0
 
     def look(self) -> int:
@@ -194,8 +195,8 @@ class Pace:
         return self._done - before
 
     def goes_on(self) -> bool:
-        """Return True where they did rounds since the last look, and give them another limit."""
-        slow = self.look() > 0 and self.limits < self._most
+        """Return True where they did rounds since the last look, or could not, and give them another limit."""
+        slow = (self.look() > 0 or self._stalled()) and self.limits < self._most
         self.limits += slow
         return slow
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING
@@ -280,7 +281,10 @@ def started(
                 released_ns = pool.release()
                 if checker:
                     checker.begin()
-                pace, plan = Pace(job.log, setting.most_limits), job.plan
+                plan, short_s = job.plan, setting.time_limit_s
+                # Under a fault a limit is about as short as a machine with a busy disk can stand still.
+                stalled = partial(pool.stalled, short_s) if setting.fault else bool
+                pace = Pace(job.log, setting.most_limits, stalled)
                 look = (lambda: plan.look(pool.pids)) if plan else meanwhile
                 halfway = None if setting.fault or setting.stresses else pace.look
                 exits = pool.wait(setting.time_limit_s, meanwhile=look, halfway=halfway, goes_on=pace.goes_on)

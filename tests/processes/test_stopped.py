@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import redirect_stderr
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,14 +13,16 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from lab.cli.main import main
+from lab.host.procfs import process_stat
 from lab.measuring import baselines
 from lab.measuring.repeat import Failed
 from lab.processes import WorkerPool, cpus_for, rpc
 from lab.processes.rpc import ChildRpc, Unanswered
 from tests.cli.commands import scenario_file
-from tests.helpers import in_fresh_process, run_lab
+from tests.helpers import in_fresh_process, run_lab, wait_until
 from tests.processes.limits import others_run
 
+LONG_S = 60.0
 SHORT_S = 0.2
 """A limit that a stopped child is to exceed."""
 
@@ -57,6 +60,32 @@ def of_a_pool() -> list[object]:
 
 def test_a_worker_that_is_stopped_is_known_as_that() -> None:
     assert in_fresh_process(of_a_pool) == [[0, False, False], [-signal.SIGKILL, True, True]]
+
+
+def stand_still(how: str) -> None:
+    while how == "busy":
+        pass
+    signal.pause()
+
+
+def kept_from_work(how: str, during_s: float) -> bool:
+    """Whether the machine keeps a worker from its work, which has been there for a moment only."""
+    with WorkerPool(1, lambda _: partial(stand_still, how), cpus_for("none")) as pool:
+        pool.gather(LONG_S)
+        pool.release()
+        (pid,) = pool.pids
+        states = {"busy": "R", "asleep": "S"}
+        wait_until(lambda: (process_stat(pid) or "?")[0] == states[how], "it stands still")
+        return pool.stalled(during_s)
+
+
+@pytest.mark.parametrize(
+    ("how", "during_s", "stalled"), [("asleep", LONG_S, False), ("busy", LONG_S, True), ("busy", 0.0, False)]
+)
+def test_a_worker_that_could_run_and_had_hardly_any_time_is_told_from_others(
+    how: str, during_s: float, stalled: bool
+) -> None:
+    assert in_fresh_process(kept_from_work, how, during_s) is stalled
 
 
 def of_the_harness(name: str) -> str:

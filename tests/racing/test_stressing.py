@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from ctypes import Structure, c_uint64
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -107,6 +108,11 @@ def test_a_trial_that_does_rounds_has_another_time_limit_and_one_that_does_none_
     assert not Pace(log, most=1).goes_on()
 
 
+def test_workers_that_the_machine_keeps_from_their_work_have_another_time_limit() -> None:
+    pace = Pace(Log(2, 0), most=4, stalled=iter([True, True, False]).__next__)
+    assert [pace.goes_on() for _ in range(3)] == [True, True, False]
+
+
 def test_what_was_done_in_the_first_half_of_the_limit_is_no_sign_of_rounds_at_its_end() -> None:
     log = Log(2, 0)
     log.segment(1)[ROUNDS_DONE] = 3
@@ -166,6 +172,32 @@ def test_workers_may_start_in_all_limits_and_stand_still_in_one_that_is_as_short
     kind: str, counted: bool, tmp_path: Path
 ) -> None:
     assert in_fresh_process(limited, str(tmp_path), kind) == ["clean", counted]
+
+
+class Hangs(SlowStart):
+    """Its workers come to the barrier, and do no round."""
+
+    def start(self, w: Worker) -> None:
+        pass
+
+    def work(self, w: Worker) -> None:
+        signal.pause()
+
+
+def stalling(folder: str, kind: str) -> list[Any]:
+    """The verdict of a trial on a machine that keeps the workers from their work, and how often that was asked."""
+    asked = count(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerPool, "stalled", lambda *_: next(asked) < 3)
+        row = raced(case_of(Hangs, "fcntl", time_limit_s=SHORT_S, most_limits=600, **KINDS[kind]), [folder])
+    return [row["verdict"], next(asked) - 1]
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("ordinary", 0), ("stress", 0), ("fault", 3)])
+def test_only_under_a_fault_a_machine_that_stands_still_gives_another_limit(
+    kind: str, asked: int, tmp_path: Path
+) -> None:
+    assert in_fresh_process(stalling, str(tmp_path), kind) == ["timeout", asked]
 
 
 IN_C = pytest.mark.skipif(not NATIVE, reason="nothing is compiled here")
