@@ -67,6 +67,13 @@ def test_the_verdicts_are_those_of_the_table(name: str) -> None:
     assert [other for other in others if other in advice] == []
 
 
+def test_most_requests_for_a_lock_file_meet_a_holder_where_calls_wait_for_one_another() -> None:
+    _, document = checked("bindfs", "--only", "o_excl,mkdir,link")
+    met = {row["guarantee"]: row["case"] for row in document["stress"]}
+    assert {*met} == {"o_excl", "mkdir", "link"}
+    assert [name for name, row in met.items() if row["contended_requests"] < row["operations"] / 2] == []
+
+
 def test_the_rules_alone_find_a_bind_mount_safe() -> None:
     code, document = checked("bind_pair", "--only", "rules")
     assert {each["name"]: each["verdict"] for each in document["guarantees"]} == dict.fromkeys(PARTS["rules"], "safe")

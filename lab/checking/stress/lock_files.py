@@ -49,20 +49,23 @@ class LockDirectory(ExclusiveFile):
 
 
 class LinkedFile(ExclusiveFile):
-    """A further name of a file that each process makes for itself, and removes once it has that name."""
+    """A further name of a file that each process makes for itself, once; `removed_beside` removes it.
+
+    Were it made for each request, most requests would begin while nobody has the lock, and show nothing.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         # Processes of two hosts may have one number, and hosts that were cloned one name.
         self._own = f"{path}.{gethostname()}.{os.getpid()}.{os.urandom(4).hex()}"
+        self._has_own = False
 
     def acquire(self) -> None:
-        """Make the own file, and give it the name of the lock."""
-        os.close(os.open(self._own, os.O_WRONLY | os.O_CREAT, 0o600))
-        try:
-            super().acquire()
-        finally:
-            os.unlink(self._own)  # noqa: PTH108 - the path is text here
+        """Give the own file the name of the lock; the first time it is made before."""
+        if not self._has_own:
+            os.close(os.open(self._own, os.O_WRONLY | os.O_CREAT, 0o600))
+            self._has_own = True
+        super().acquire()
 
     def _make(self) -> None:
         os.link(self._own, self._path)

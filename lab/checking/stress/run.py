@@ -351,14 +351,15 @@ class _Stress:
         return Case(found, setting)
 
     def _window_ns(self, name: str) -> int:
-        """Return how long workers sleep before each request.
+        """Return how long workers sleep before each request and each store.
 
         Nobody queues for a lock file: over hosts the last holder would make it again and again before the others look.
+        On one host their calls wait for one another in the directory: each of them is to come within a hold.
         """
-        known = self._known(name)
-        if self._over and name in LOCK_FILES.values():
+        known, is_file = self._known(name), name in LOCK_FILES.values()
+        if self._over and is_file:
             return max(LEFT_TO_OTHERS_NS, min(LONGEST_NS, PAIRS_LEFT * known.pair_ns))
-        return known.window_ns
+        return min(LONGEST_NS, known.window_ns * (self._workers if is_file else 1))
 
     def _refusal(self, setting: Setting) -> str:
         """Return the reason why the filesystem lacks what this race needs; empty where it has it."""
