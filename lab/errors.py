@@ -100,7 +100,7 @@ def unknown(what: str, name: str, known: list[str]) -> UsageError:
     """Return the error for a name that does not exist, with the nearest one that does."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
     meant = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     return UsageError(f"unknown {what} {name!r}; {meant}")
 

@@ -152,12 +152,14 @@ def _one_at_a_time(ordered: Sequence[Row]) -> bool:
 def _met_the_only_one(ordered: Sequence[Row]) -> int:
     """Return the number of requests that arrived during another worker's hold, where holds follow one another."""
     grants = [hold[0] for hold in ordered]
-    count = 0
-    for _, _, requested, worker, _ in ordered:
-        at = bisect_right(grants, requested) - 1
-        if at >= 0:
-            _, released, _, holder, _ = ordered[at]
-            count += released > requested and holder != worker
+    count = before = 0
+    for _, ended, requested, worker, _ in ordered:
+        if requested < before:  # else nobody held it then: most requests of a worker that races alone
+            at = bisect_right(grants, requested) - 1
+            if at >= 0:
+                _, released, _, holder, _ = ordered[at]
+                count += released > requested and holder != worker
+        before = ended
     return count
 
 

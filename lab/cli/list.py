@@ -82,7 +82,7 @@ def _lines(entries: list[Entry], *, wide: bool) -> Iterator[str]:
         here = f" [not here: {entry.trouble}]" if entry.trouble else ""
         first = f"  {entry.name:{width}}  "
         text = f"{entry.summary}{claims}{here}".strip()
-        yield fill(text, columns, initial_indent=first, subsequent_indent=" " * len(first))
+        yield fill(text, columns, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
 
 
 def _scenarios() -> Iterator[Entry]:

@@ -162,7 +162,7 @@ def _opened(name: HostName, group: execnet.Group, way: Way, code: bytes | str) -
             return f"Python {has} there, and the lab needs {at_least}; give --python PATH"
         return Channel(opened, code)
     except HostNotFound:
-        return f"ssh cannot connect without a question; try: {name.ssh} true"
+        return f"ssh cannot connect, or would have to ask; try: {name.ssh} true"
     except (EOFError, OSError):
         return f"no Python there under that name; give --python PATH, or try: {name.by_hand(way.rsh)}"
     except Exception:  # execnet asserts that the first byte is its own

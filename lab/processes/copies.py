@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from errno import ENOENT
 from functools import partial
 from typing import Protocol
 
@@ -113,7 +114,8 @@ def _become(
         everything = {**os.environ, **variables, COPY: f"{os.getpid()}:{number}"}
         os.execvpe(command[0], list(command), everything)  # noqa: S606 - no shell between is the point
     except OSError as error:
-        os.write(refused, os.fsencode(f"{command[0]}: cannot be run ({error.strerror})\n"))
+        cure = "give the path of a program" if error.errno == ENOENT else "is it executable, and for this machine?"
+        os.write(refused, os.fsencode(f"{command[0]}: cannot be run ({error.strerror}); {cure}\n"))
         raise SystemExit(1) from error
 
 

@@ -150,12 +150,13 @@ def explain(
         if index in raised:
             report = raised[index]
             error = anonymous_text(report.refused or f"raised {report.error}")
+            of_lock = error.startswith(LOCK_CALLS)
             yield Failure(
                 trial=trial,
                 worker=index,
                 round=done[index],
                 how="refused" if report.refused else "raised",
-                reason=f"lock {job.lock.name}: {error}" if error.startswith(LOCK_CALLS) else error,
+                reason=f"lock {job.lock.name}: {error}" if of_lock else f"{'stopped: ' * bool(report.refused)}{error}",
                 trace=anonymous_text(report.trace),
             )
         elif ended.late and not finished[index]:

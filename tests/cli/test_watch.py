@@ -99,7 +99,10 @@ def test_wrong_input_is_answered_with_a_line(here: Path, words: tuple[str, ...],
 @pytest.mark.parametrize("recorder", [(), ("--from-outside",)])
 def test_of_a_command_that_cannot_be_run_only_that_is_said(here: Path, recorder: tuple[str, ...]) -> None:
     done = run_lab("watch", "-n", "2", *recorder, "--", "./nothere", cwd=here)
-    assert (done.returncode, done.stderr) == (3, "lab: ./nothere: cannot be run (No such file or directory)\n")
+    assert (done.returncode, done.stderr) == (
+        3,
+        "lab: ./nothere: cannot be run (No such file or directory); give the path of a program\n",
+    )
 
 
 def test_a_tab_in_a_name_does_not_come_out_raw(here: Path) -> None:

@@ -112,7 +112,7 @@ def test_each_host_that_fails_is_named_with_what_to_do_and_the_others_go_on(tmp_
         "a": "",
         "b:2222": "",
         "old": "Python 3.9.2 there, and the lab needs 3.11; give --python PATH",
-        "refused:22": "ssh cannot connect without a question; try: ssh -p 22 me@refused true",
+        "refused:22": "ssh cannot connect, or would have to ask; try: ssh -p 22 me@refused true",
         "bare": "no Python there under that name; give --python PATH, or try: ssh bare",
         "noisy": "something was printed before Python answered; silence the login files there, or try: ssh noisy true",
     }

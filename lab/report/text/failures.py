@@ -166,7 +166,10 @@ def next_step(case: Case) -> str:
     own = [failure for failure in case.failures if not failure.program]
     if any(failure.reason.startswith(("raised LockFailed", "raised GaveUp")) for failure in own):
         return "; let it ask again after a signal (EINTR)" if "signal" in case.fault else "; fix the lock"
-    if any(failure.how == "refused" for failure in own):
+    refusals = [failure.reason for failure in own if failure.how == "refused"]
+    if any(name in reason for reason in refusals for name in ("(ENOENT)", "(EEXIST)")):
+        return "; another worker, or another program, had made or removed that name"
+    if refusals:
         return "; the system refused it, not the lock or the scenario: run it again, or raise the limit"
     if any(failure.how == "raised" and failure.trace for failure in own):
         return "; fix it at the place shown below"
@@ -244,7 +247,9 @@ def of_faults(run: Run) -> Iterator[str]:
             kinds = ", ".join(dict.fromkeys(case.fault for case in broken))
             yield f"{name}, with faults: NOT CLEAN in {len(broken)} of {plural(len(cases), 'case')}: {kinds}."
         else:
-            yield f"{name}, with faults: clean in {plural(len(cases), 'case')}: {_made(cases)}."
+            clean = [case for case in cases if case.verdict != "damaged"]
+            announced = f", broke as announced in {len(cases) - len(clean)}" if clean != cases else ""
+            yield f"{name}, with faults: clean in {plural(len(clean), 'case')}{announced}: {_made(cases)}."
     for case in run.cases:
         if run.options.ordinary_s and case.verdict == "clean" and not case.fault and case.trials < run.options.trials:
             yield (

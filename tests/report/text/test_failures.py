@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lab.records import ITS_OWN, Case, LockFile, SampledLocks
+from lab.records import ITS_OWN, Case, Failure, LockFile, SampledLocks
+from lab.records.race import CRASHED
 from lab.report.format import Style
 from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import complaints, conclusions, exit_code
@@ -102,3 +103,24 @@ def test_a_program_alone_that_is_damaged_is_not_said_to_be_under_a_lock() -> Non
 
 def test_records_without_programs_are_told_as_ever() -> None:
     assert not any("sampled" in text or "beside" in text for text in sentences(CLEAN, TWO_IN))
+
+
+def test_faults_after_which_a_file_is_wrong_as_announced_are_not_counted_as_clean() -> None:
+    crashed = replace(CLEAN, fault=CRASHED, faults_made=9, kills_inside=9)
+    broke = replace(crashed, verdict="damaged", expected="damaged")
+    told = [each for each in sentences(CLEAN, crashed, broke, broke) if each.startswith("fcntl, with faults: ")]
+    assert told == ["fcntl, with faults: clean in 1 case, broke as announced in 2: killed, recovered 27 times."]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("data.new: No such file or directory (ENOENT)", "had made or removed that name"),
+        ("data.new: File exists (EEXIST)", "had made or removed that name"),
+        ("data.new: Too many open files (EMFILE)", "raise the limit"),
+    ],
+)
+def test_a_name_that_another_worker_made_or_removed_is_no_limit_of_the_system(error: str, told: str) -> None:
+    failure = Failure(0, 1, 3, "refused", f"stopped: a system call was refused: {error}")
+    died = replace(CLEAN, verdict="died", reason=f"worker 1 {failure.reason}", failures=[failure])
+    assert told in next(iter(complaints(run(died))))
