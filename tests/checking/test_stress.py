@@ -59,7 +59,7 @@ def test_two_processes_of_one_number_on_two_hosts_do_not_share_the_file_that_the
     waiting = [Thread(target=maker.acquire) for maker in makers[1:]]
     for each in waiting:
         each.start()
-    wait_until(lambda: len(list(tmp_path.iterdir())) == 3, "both wait with a file of their own")
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 4, "both wait with a file of their own")
     for maker in makers:
         wait_until(path.exists, "one has the lock")
         maker.release()
