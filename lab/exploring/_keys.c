@@ -2,7 +2,7 @@
 
 #include "_walk.h"
 
-void *array_add(Array *array, size_t count)
+void *array_grow(Array *array, size_t count)
 {
     if (array->room - array->count < count) {
         size_t room = array->room + array->room / 2 + count + 64;
@@ -14,7 +14,13 @@ void *array_add(Array *array, size_t count)
     }
     void *place = array->data + array->width * array->count;
     array->count += count;
-    return memset(place, 0, array->width * count);
+    return place;
+}
+
+void *array_add(Array *array, size_t count)
+{
+    void *place = array_grow(array, count);
+    return place ? memset(place, 0, array->width * count) : NULL;
 }
 
 uint64_t key_word_hash(uint64_t word, size_t place)
@@ -57,15 +63,28 @@ static int grow_slots(Keys *keys)
     return 0;
 }
 
+/* Return the slot of a key, or the empty one where it belongs. */
+static size_t slot_of(const Keys *keys, const uint64_t *key, uint64_t hash)
+{
+    size_t at = hash & (keys->slot_count - 1);
+    while (keys->slots[at] != NONE && memcmp(key_of(keys, keys->slots[at]), key, keys->words * sizeof *key))
+        at = (at + 1) & (keys->slot_count - 1);
+    return at;
+}
+
+uint32_t key_find(const Keys *keys, const uint64_t *key, uint64_t hash)
+{
+    return keys->slot_count ? keys->slots[slot_of(keys, key, hash)] : NONE;
+}
+
 uint32_t key_number(Keys *keys, const uint64_t *key, uint64_t hash)
 {
     size_t size = keys->words * sizeof *key;
     if (3 * (keys->keys.count + 1) > 2 * keys->slot_count && grow_slots(keys) < 0)
         return NONE;
-    size_t at = hash & (keys->slot_count - 1);
-    for (; keys->slots[at] != NONE; at = (at + 1) & (keys->slot_count - 1))
-        if (!memcmp(key_of(keys, keys->slots[at]), key, size))
-            return keys->slots[at];
+    size_t at = slot_of(keys, key, hash);
+    if (keys->slots[at] != NONE)
+        return keys->slots[at];
     keys->keys.width = size;
     void *place = keys->keys.count < NONE ? array_add(&keys->keys, 1) : NULL;
     if (!place)

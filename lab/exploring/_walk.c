@@ -12,7 +12,7 @@ typedef struct {
     Keys states;
     Array open, frames, ways, sums, path; /* by state, by frame, by state, by frame: all and broken ones */
     size_t limbs, longest, met, steps;
-    int circles, over;
+    int circles, over, spins;
 } Walk;
 
 static int no_memory(void)
@@ -88,27 +88,14 @@ static uint32_t state_now(Walk *walk)
 static int ended(Walk *walk, uint32_t state, int cut)
 {
     const char *path = walk->path.count ? walk->path.data : "";
-    PyObject *arguments = Py_BuildValue("y#Ni", path, (Py_ssize_t)walk->path.count, world_state(&walk->world), cut);
-    PyObject *method = arguments ? PyObject_GetAttrString(walk->world.python, "ended") : NULL;
-    PyObject *answer = method ? PyObject_CallObject(method, arguments) : NULL;
-    int breaks, done = answer && PyArg_ParseTuple(answer, "pp", &breaks, &walk->over) ? 0 : -1;
-    Py_XDECREF(answer);
-    Py_XDECREF(method);
-    Py_XDECREF(arguments);
-    if (done == 0 && !cut) {
+    int breaks = world_ended(&walk->world, path, walk->path.count, cut, &walk->over);
+    if (breaks < 0)
+        return -1;
+    if (!cut) {
         *number_in(walk, &walk->ways, state, ALL) = 1;
         *number_in(walk, &walk->ways, state, BROKEN) = (uint64_t)breaks;
     }
-    return done;
-}
-
-static int look_at_the_clock(Walk *walk)
-{
-    PyObject *late = PyObject_CallMethod(walk->world.python, "late", NULL);
-    int answer = late ? PyObject_IsTrue(late) : -1;
-    Py_XDECREF(late);
-    walk->over |= answer > 0;
-    return answer < 0 ? -1 : 0;
+    return 0;
 }
 
 static int open_state(Walk *walk, uint32_t state, uint64_t choices)
@@ -180,6 +167,8 @@ static int run(Walk *walk)
     for (;;) {
         Frame *frame = AT(Frame, walk->frames, walk->frames.count - 1);
         uint32_t state = frame->state;
+        if (walk->world.spins != walk->spins) /* the states before lack the news */
+            return 0;
         if (++walk->steps % SIGNALS_EVERY == 0 && PyErr_CheckSignals() < 0)
             return -1;
         if (!frame->waiting) {
@@ -198,7 +187,7 @@ static int run(Walk *walk)
             if (opened)
                 continue;
             undo(walk);
-            if (!walk->over && ++walk->met % LOOK_EVERY == 0 && look_at_the_clock(walk) < 0)
+            if (!walk->over && ++walk->met % LOOK_EVERY == 0 && world_late(&walk->world, &walk->over) < 0)
                 return -1;
         }
         /* The ways from a state that leads back here have no number: none is added. */
@@ -225,23 +214,31 @@ static PyObject *states(PyObject *Py_UNUSED(module), PyObject *arguments)
     Py_ssize_t size, alike_count;
     unsigned long long news;
     Py_ssize_t longest;
-    if (!PyArg_ParseTuple(arguments, "Oiy#Knpppppiy#", &world->python, &world->workers, &bytes, &size, &news, &longest,
+    int jobs;
+    if (!PyArg_ParseTuple(arguments, "Oiy#Knpppppiy#i", &world->python, &world->workers, &bytes, &size, &news, &longest,
                           &world->locked, &world->detects, &world->has_invariant, &world->in_between, &world->spins,
-                          &world->ring, &alike, &alike_count))
+                          &world->ring, &alike, &alike_count, &jobs))
         return NULL;
     world->any_alike = alike_count > 0;
     memcpy(world->alike, alike, (size_t)alike_count);
     world->news = news;
     walk.longest = (size_t)longest;
+    walk.spins = world->spins;
     walk.states.words = (size_t)(world->workers + 3) / 2;
     walk.open.width = walk.path.width = 1;
     walk.frames.width = sizeof(Frame);
     walk.ways.width = walk.sums.width = 2 * sizeof(uint64_t);
     PyObject *result = NULL;
-    if (world_make(world, bytes, (size_t)size) == 0 && run(&walk) == 0) {
+    int made = world_make(world, bytes, (size_t)size) == 0;
+    if (made && jobs > 1) {
+        result = walk_layers(world, walk.longest, jobs);
+    } else if (made && run(&walk) == 0) {
         Py_ssize_t limb_bytes = (Py_ssize_t)(walk.limbs * sizeof(uint64_t));
-        result = Py_BuildValue("ny#y#Ni", (Py_ssize_t)walk.states.keys.count, number_in(&walk, &walk.sums, 0, ALL), limb_bytes,
-                               number_in(&walk, &walk.sums, 0, BROKEN), limb_bytes, PyBool_FromLong(walk.circles), world->spins);
+        result = world->spins != walk.spins
+                     ? Py_NewRef(Py_None)
+                     : Py_BuildValue("ny#y#N", (Py_ssize_t)walk.states.keys.count, number_in(&walk, &walk.sums, 0, ALL),
+                                     limb_bytes, number_in(&walk, &walk.sums, 0, BROKEN), limb_bytes,
+                                     PyBool_FromLong(walk.circles));
     }
     world_free(world);
     keys_free(&walk.states);
@@ -252,7 +249,10 @@ static PyObject *states(PyObject *Py_UNUSED(module), PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-    {"states", states, METH_VARARGS, "The number of states, and of the schedules through them: all, and those that break."},
+    {"states", states, METH_VARARGS,
+     "The number of states, of the schedules through them, and of those that break, and whether a state leads back to "
+     "itself. None where the search has to begin anew: a worker was seen to spin, or threads, the last argument, cannot "
+     "search these states."},
     {NULL, NULL, 0, NULL},
 };
 

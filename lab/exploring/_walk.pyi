@@ -12,5 +12,7 @@ def states(
     in_between: bool,
     spins: bool,
     ring: int,
+    alike: bytes,
+    jobs: int,
     /,
-) -> tuple[int, bytes, bytes, bool, int]: ...
+) -> tuple[int, bytes, bytes, bool] | None: ...

@@ -11,7 +11,7 @@ enum { NOT_JUDGED, HOLDS, BROKEN };
 typedef struct { uint64_t hash; size_t data; uint32_t node, following, before; int worker; } Load;
 
 /* Ask Python by this method, with these arguments, for integers; -1 where it raised. */
-static int ask(World *world, const char *method, PyObject *arguments, const char *format, ...)
+static int ask(const World *world, const char *method, PyObject *arguments, const char *format, ...)
 {
     PyObject *bound = arguments ? PyObject_GetAttrString(world->python, method) : NULL;
     PyObject *answer = bound ? PyObject_CallObject(bound, arguments) : NULL;
@@ -31,6 +31,13 @@ static int no_memory(void)
     return -1;
 }
 
+/* Say what is not known: -1 in a world that only reads. */
+static int unknown(World *world, uint64_t what)
+{
+    world->unknown = what;
+    return -1;
+}
+
 static const char *bytes_of(const World *world, uint32_t content)
 {
     return (const char *)key_of(&world->contents, content);
@@ -46,12 +53,29 @@ PyObject *world_state(const World *world)
               : NULL;
 }
 
+int world_ended(const World *world, const char *path, size_t length, int cut, int *over)
+{
+    int breaks;
+    PyObject *arguments = Py_BuildValue("y#Ni", path, (Py_ssize_t)length, world_state(world), cut);
+    return ask(world, "ended", arguments, "pp", &breaks, over) < 0 ? -1 : breaks;
+}
+
+int world_late(const World *world, int *over)
+{
+    PyObject *late = PyObject_CallMethod(world->python, "late", NULL);
+    int answer = late ? PyObject_IsTrue(late) : -1;
+    Py_XDECREF(late);
+    *over |= answer > 0;
+    return answer < 0 ? -1 : 0;
+}
+
 /* Number the content in `scratch`, and go on with it. */
 static int set_content(World *world, uint64_t hash)
 {
-    uint32_t number = key_number(&world->contents, world->scratch, hash);
+    uint32_t number = world->reading ? key_find(&world->contents, world->scratch, hash)
+                                     : key_number(&world->contents, world->scratch, hash);
     if (number == NONE)
-        return no_memory();
+        return world->reading ? unknown(world, hash) : no_memory();
     if (number == world->hashes.count) {
         uint64_t *place = array_add(&world->hashes, 1);
         if (!place || !array_add(&world->judged, 1))
@@ -163,9 +187,11 @@ static int after_load(World *world, int worker, uint32_t number, uint32_t *follo
     const Node *node = AT(Node, world->trees[worker], number);
     size_t start = node->start, size = node->end - node->start;
     const char *data = bytes_of(world, world->content) + start;
-    if (world->loads.count >= world->load_slot_count && grow_loads(world) < 0)
+    if (!world->reading && world->loads.count >= world->load_slot_count && grow_loads(world) < 0)
         return -1;
     uint64_t hash = load_hash(worker, number, data, size);
+    if (!world->load_slot_count)
+        return unknown(world, hash);
     uint32_t *slot = &world->load_slots[hash & (world->load_slot_count - 1)];
     for (uint32_t at = *slot; at != NONE; at = AT(Load, world->loads, at)->before) {
         const Load *load = AT(Load, world->loads, at);
@@ -175,6 +201,8 @@ static int after_load(World *world, int worker, uint32_t number, uint32_t *follo
             return 0;
         }
     }
+    if (world->reading)
+        return unknown(world, hash);
     size_t kept = world->load_data.count;
     char *place = array_add(&world->load_data, size);
     if (!place)
@@ -194,10 +222,10 @@ static int after_load(World *world, int worker, uint32_t number, uint32_t *follo
  * a worker has of it. */
 static const Answer *lock_step(World *world, uint32_t lock, uint32_t operation, int worker)
 {
-    uint64_t key = (uint64_t)lock << 32 | operation;
-    uint32_t number = key_number(&world->lock_steps, &key, key_hash(&key, 1));
+    uint64_t key = (uint64_t)lock << 32 | operation, hash = key_hash(&key, 1);
+    uint32_t number = world->reading ? key_find(&world->lock_steps, &key, hash) : key_number(&world->lock_steps, &key, hash);
     if (number == NONE)
-        return no_memory(), NULL;
+        return world->reading ? unknown(world, hash) : no_memory(), NULL;
     if (number < world->answers.count)
         return AT(Answer, world->answers, number);
     const char *method = operation >= PART      ? "part"
@@ -271,6 +299,8 @@ static int broken(World *world)
     uint8_t *judged = AT(uint8_t, world->judged, world->content);
     if (*judged == NOT_JUDGED) {
         int found;
+        if (world->reading)
+            return unknown(world, *AT(uint64_t, world->hashes, world->content));
         if (ask(world, "broken", world_state(world), "p", &found) < 0)
             return -1;
         *AT(uint8_t, world->judged, world->content) = found ? BROKEN : HOLDS;
@@ -308,6 +338,8 @@ static int after_others(World *world, int worker, uint32_t number, uint32_t *fol
     *following = AT(Node, world->trees[worker], number)->next;
     if (*following != NONE)
         return 0;
+    if (world->reading)
+        return unknown(world, key_word_hash(number, (size_t)worker));
     if (learn(world, worker, number, Py_NewRef(Py_None), following) < 0)
         return -1;
     AT(Node, world->trees[worker], number)->next = *following;
@@ -329,6 +361,8 @@ static int after_lock(World *world, int worker, uint32_t number, uint32_t *follo
     Node *node = AT(Node, world->trees[worker], number);
     *following = refused ? node->refused : node->next;
     if (*following == NONE) {
+        if (world->reading)
+            return unknown(world, key_word_hash(number, (size_t)worker));
         if (learn(world, worker, number, PyBool_FromLong(refused), following) < 0)
             return -1;
         node = AT(Node, world->trees[worker], number);
@@ -391,9 +425,10 @@ int world_parts(World *world, uint32_t *parts)
             part |= (uint64_t)answer->after << 32;
         }
         if (part != world->at[worker]) {
-            uint32_t number = key_number(&world->parts, &part, key_hash(&part, 1));
+            uint64_t hash = key_hash(&part, 1);
+            uint32_t number = world->reading ? key_find(&world->parts, &part, hash) : key_number(&world->parts, &part, hash);
             if (number == NONE)
-                return no_memory();
+                return world->reading ? unknown(world, hash) : no_memory();
             part = MORE_THAN_NODE | number;
         }
         parts[worker] = (uint32_t)part;

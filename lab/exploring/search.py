@@ -12,8 +12,8 @@ through symmetry", 1996): what follows a state follows each one in which they ha
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from copy import copy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import NamedTuple
 
 from lab.records import Step
@@ -194,26 +194,27 @@ class _Open:
     broken: int = 0
 
 
-def every_state(world: World, tally: Tally, *, native: bool = True, symmetric: bool = True) -> tuple[int, Ways | None]:
+def every_state(
+    world: World, tally: Tally, *, native: bool = True, symmetric: bool = True, jobs: int = 1
+) -> tuple[int, Ways | None]:
     """Reach every state that some interleaving reaches, once, and so every end; in C where it can, unless not `native`.
 
     Return the number of states, and of the interleavings that lead through them; where the tally stopped it, of those
     that were covered. None where a state leads back to itself, by workers that try again: they have no number.
     States in which interchangeable workers have swapped their places are one, unless not `symmetric`: as many
     interleavings go on from each, and as many of them break. Where a worker turns out not to be interchangeable, the
-    search begins anew.
+    search begins anew. So many `jobs` are threads of the search in C; there is one where workers try again.
     """
     alike = world.interchangeable() if symmetric else b""
     if not alike:
-        return _every_state(world, tally, native=native)
-    before = {each.name: copy(getattr(tally, each.name)) for each in fields(tally)}
+        return _every_state(world, tally, native=native, jobs=jobs)
+    before = tally.copy()
     try:
         with world.sharing(alike):
-            found = _every_state(world, tally, native=native)
+            found = _every_state(world, tally, native=native, jobs=jobs)
     except NotInterchangeableError:
-        for name, value in before.items():
-            setattr(tally, name, value)
-        return _every_state(world, tally, native=native)
+        tally.go_back_to(before)
+        return _every_state(world, tally, native=native, jobs=jobs)
     if tally.found:
         tally.found = _by_their_own(world, tally.found)
     return found
@@ -235,10 +236,32 @@ def _by_their_own(world: World, found: Found) -> Found:
     return replace(found, end=end)
 
 
-def _every_state(world: World, tally: Tally, *, native: bool) -> tuple[int, Ways | None]:
-    if native and can_walk(world):
-        count, found = Walk(world, tally).run()
-        return count, Ways(*found) if found else None
+FIRST_S = 0.05
+"""The time of a search in depth before one in layers, in which no schedule ends before the last ones."""
+
+
+def _every_state(world: World, tally: Tally, *, native: bool, jobs: int) -> tuple[int, Ways | None]:
+    in_c = native and can_walk(world)
+    before = tally.copy()
+    if not in_c or jobs == 1:
+        found = Walk(world, tally).run() if in_c else _in_python(world, tally)
+    else:
+        first = replace(before, deadline=min(tally.deadline, monotonic() + FIRST_S), first_only=True, report=None)
+        found = Walk(world, first).run()
+        if not (first.found and tally.first_only):
+            found = Walk(world, tally).run(jobs)
+        if found and not tally.found and (tally.out_of_time or tally.first_only):
+            tally.found, tally.schedules, tally.broken = first.found, first.schedules, first.broken
+    if found is None:
+        tally.go_back_to(before)
+        return _every_state(world, tally, native=native, jobs=1)
+    count, ways = found
+    return count, Ways(*ways) if ways else None
+
+
+def _in_python(world: World, tally: Tally) -> tuple[int, tuple[int, int] | None] | None:
+    """Do as `Walk.run`."""
+    spins = world.spins
     states = States()
     choices = world.choices()
     if not choices:
@@ -259,6 +282,9 @@ def _every_state(world: World, tally: Tally, *, native: bool) -> tuple[int, Ways
             world.undo()
         else:
             world.do(worker)
+            if world.spins != spins:  # the states before lack the news: begin anew
+                world.back_to(0)
+                return None
             key = states.key(world)
             known = states.ways.get(key)
             if key in on_the_way:

@@ -213,7 +213,7 @@ def _all(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
 
 
 def _states(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
-    count, ways = every_state(world, tally)
+    count, ways = every_state(world, tally, jobs=plan.jobs)
     coverage.states = count
     coverage.exhausted = tally.complete
     if tally.complete:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from math import comb, log10
 from random import Random
 
@@ -43,6 +44,15 @@ class Tally:
     found: Found | None = None
     kept: list[bytes] = field(default_factory=list)
     report: Callable[[Tally], bool] | None = None
+
+    def copy(self) -> Tally:
+        """Return a copy of what was counted so far."""
+        return replace(self, **{each.name: copy(getattr(self, each.name)) for each in fields(self)})
+
+    def go_back_to(self, before: Tally) -> None:
+        """Count again from there on, for a search that begins anew."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(before, each.name))
 
     def add(self, world: World) -> bool:
         """Count the schedule that has just come to its end; return True when the search must stop."""

@@ -19,7 +19,7 @@ from .tally import Tally
 from .world import World
 
 _built = load_compiled("lab.exploring._walk", "states")
-compiled: Callable[..., tuple[int, bytes, bytes, bool, int]] | None = _built.states if _built else None
+compiled: Callable[..., tuple[int, bytes, bytes, bool] | None] | None = _built.states if _built else None
 """The compiled search, where there is one."""
 
 
@@ -41,18 +41,25 @@ class Walk:
         self._operations: list[Operation] = []
         self._numbers: dict[tuple[int, int], int] = {}
 
-    def run(self) -> tuple[int, tuple[int, int] | None]:
-        """Search, and return the number of states, and of the schedules through them: all, and those that break."""
+    def run(self, jobs: int = 1) -> tuple[int, tuple[int, int] | None] | None:
+        """Search, and return the number of states, and of the schedules through them: all, and those that break.
+
+        With several `jobs` so many threads search together. None where the search has to begin anew, and what the tally
+        has counted does not count: a worker was seen to spin, or threads cannot do this, as where workers try again.
+        """
         world = self._world
         assert compiled is not None  # noqa: S101 - `can_walk`
         start = bytes(world.content), world.state, world.news
         try:
-            count, every, broken, circles, _ = compiled(
+            found = compiled(
                 self, len(world.at), start[0], start[2], world.longest, world.locked, world.locks.detects,
-                world.has_invariant, world.in_between, world.spins, MAX_DEADLK_ITERATIONS + 1, world.alike,
+                world.has_invariant, world.in_between, world.spins, MAX_DEADLK_ITERATIONS + 1, world.alike, jobs,
             )  # fmt: skip
         finally:
             world.set_state([each.root for each in world.behaviours], *start)
+        if found is None:
+            return None
+        count, every, broken, circles = found
         return count, None if circles else (int.from_bytes(every, "little"), int.from_bytes(broken, "little"))
 
     def node(self, worker: int, number: int) -> tuple[int, bool, bool, bool, int, int, int]:

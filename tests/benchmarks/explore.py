@@ -273,6 +273,45 @@ def every_second(count: int) -> float:
     return explore(cases_of(find_scenarios(["counter"]), options)[0], options).schedules_per_s
 
 
+SHARED = [
+    ("counter", "none", 4, 3, False, 9),
+    ("counter", "none", 5, 3, True, 9),
+    ("torn_record", "none", 3, 2, True, 5),
+    ("ring_queue", "fcntl", 3, 3, True, 3),
+    ("counter", "none", 5, 3, False, 1),
+]
+"""Shapes, whether with symmetry, and how often they are searched; the last has 20 million states."""
+
+
+def threads() -> None:
+    """seconds of `states` with two threads against one, in turns; of a world that is new, and once it was walked."""
+    print("scenario     lock   shape      states    new: 1 job  2 jobs  ratio    walked: 1 job  2 jobs  ratio")
+    for name, lock, workers, rounds, symmetric, times in SHARED:
+        rows = [[searched_in(name, lock, workers, rounds, symmetric, each) for each in (1, 2)] for _ in range(times)]
+        new, walked = ([[each[kind] for each in row] for row in rows] for kind in (1, 2))
+        told = "".join(
+            f"{median(row[0] for row in kind):14.3f}{median(row[1] for row in kind):8.3f}"
+            f"{median(row[0] / row[1] for row in kind):7.2f}"
+            for kind in (new, walked)
+        )
+        print(f"{name:12} {lock:6} {workers} x {rounds} {rows[0][0][0]:11,}{told}")
+    print(f"(at least 1.8); two bare loops reach {two_loops():.2f} x of one here")
+
+
+def searched_in(
+    name: str, lock: str, workers: int, rounds: int, symmetric: bool, count: int
+) -> tuple[int, float, float]:
+    """States, and the seconds of a search with so many threads: of a new world, and of the same world again."""
+    made = world(name, lock, workers=workers, rounds=rounds)
+    made.interchangeable()
+    taken = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        found, _ = every_state(made, Tally(inf), symmetric=symmetric, jobs=count)
+        taken.append(time.perf_counter() - begin)
+    return found, taken[0], taken[1]
+
+
 def two_loops() -> float:
     """How much more two processes that only count get done than one: what the processors can give at most."""
     code = "import time\nend = time.monotonic() + 2\nn = 0\nwhile time.monotonic() < end:\n    n += 1\nprint(n)"
@@ -291,6 +330,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "learning": learning,
     "replay": replayed,
     "jobs": jobs,
+    "threads": threads,
 }
 
 if __name__ == "__main__":

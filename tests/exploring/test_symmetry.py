@@ -187,7 +187,7 @@ def test_workers_that_differ_and_did_not_read_who_they_are_are_an_error(native: 
     ("found", "lock", "workers", "alike", "few", "many"),
     [
         (scenario_of(chosen, cells(3)), "fcntl", 3, b"\0\0\0", 317, 1_701),
-        (scenario_of(in_turns, cells(2)), "none", 3, b"\0\0\0", 12_462, 69_824),
+        (scenario_of(in_turns, cells(2)), "none", 3, b"\0\0\0", 12_433, 69_808),
         (scenario_of(first_or_not, cells(2), start=marks), "none", 4, b"\0\1\1\1", 134, 445),
         (scenario_of(draws, cells(2)), "none", 2, b"", 13, 13),
         (scenario_of(says, cells(2)), "none", 3, b"\0\0\0", 90, 390),
