@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from math import inf
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -41,6 +42,22 @@ class Standstill:
 
 
 LOOK_AGAIN_S = 0.0002
+TICK_S = 0.1
+
+
+def is_readable(descriptor: int, timeout_s: float | None) -> bool:
+    """Wait until there is something to read, at most so many seconds, None for ever; return False where there is not.
+
+    It waits in ticks: a signal that comes just before poll(2) begins does not end that call, and Python handles it only
+    afterwards. In one long call Ctrl-C would be lost until its end.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    ends = inf if timeout_s is None else time.monotonic() + timeout_s
+    while not poll.poll(1000 * max(0.0, min(TICK_S, ends - time.monotonic()))):
+        if time.monotonic() >= ends:
+            return False
+    return True
 
 
 class Watched:
@@ -74,11 +91,8 @@ class Watched:
 
     def wait(self, timeout_s: float) -> int | None:
         """Return its exit code, or minus the signal that ended it; None where it lives on after that time."""
-        if self.code is None:
-            poll = select.poll()
-            poll.register(self.descriptor, select.POLLIN)
-            if poll.poll(timeout_s * 1000):
-                self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self.code is None and is_readable(self.descriptor, timeout_s):
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.code
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ The death of the child is reported as an answer too.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import time
@@ -20,6 +19,7 @@ from lab.errors import CannotRunError, ExitCode, LabError
 from lab.host.procfs import is_stopped, sleeps_in
 
 from .child import detach_output, fork_held, prctl, stops_held
+from .deadlines import is_readable
 
 LONGEST = 1 << 16
 """The most bytes of a question, and of an answer with the byte before it."""
@@ -113,9 +113,7 @@ class ChildRpc:
 
         Raises Gone where the child ended, and CannotRunError where that was raised in it.
         """
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        if self._code is None and not poll.poll(None if timeout_s is None else timeout_s * 1000):
+        if self._code is None and not is_readable(self._channel.fileno(), timeout_s):
             return None
         answer = b"" if self._code is not None else _received(self._channel)
         if not answer:

@@ -12,12 +12,18 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread, get_ident
 
 import pytest
 
 from lab.errors import CannotRunError
+from lab.host.procfs import ASLEEP, process_stat, sleeps_in
+from lab.processes import Terminated, stop_on_sigterm
+from lab.processes.deadlines import Watched
 from lab.processes.rpc import ChildRpc, Gone
-from tests.helpers import in_fresh_process
+from tests.helpers import in_fresh_process, wait_until
+
+LONG_S = 600.0
 
 
 def kills_itself(number: int) -> bytes:
@@ -182,3 +188,40 @@ def without_descriptors() -> str:
 def test_a_child_that_cannot_be_had_names_the_limits() -> None:
     told = in_fresh_process(without_descriptors)
     assert told == f"fork refused ({os.strerror(errno.EMFILE)}); raise the limits (ulimit -u, -n)"
+
+
+def is_asleep(pid: int) -> bool:
+    stat = process_stat(pid)
+    return stat is not None and stat.state in ASLEEP
+
+
+def stopped_beside(wait: str) -> str:
+    """What ends a long wait for a child when a stop comes that does not end the call of the main thread (signal(7)).
+
+    The kernel gives it to another thread, as if it came just before the call began.
+    """
+
+    def send() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        mine = os.getpid()
+        wait_until(lambda: is_asleep(mine) and not sleeps_in(mine).startswith("futex"), "the main thread waits")
+        signal.pthread_kill(get_ident(), signal.SIGTERM)
+
+    with stop_on_sigterm(), ChildRpc(lambda question: signal.pause() or b"") as child:  # type: ignore[func-returns-value]
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        watched = Watched(child.pid)
+        child.send(b"sleep")
+        sender = Thread(target=send)
+        sender.start()
+        try:
+            return str(child.answer(LONG_S) if wait == "answer" else watched.wait(LONG_S))
+        except Terminated:
+            return "stopped"
+        finally:
+            sender.join()
+            watched.close()
+
+
+@pytest.mark.parametrize("wait", ["answer", "end"])
+def test_a_stop_that_does_not_end_the_call_ends_the_wait(wait: str) -> None:
+    assert in_fresh_process(stopped_beside, wait) == "stopped"
