@@ -282,7 +282,7 @@ def started(
                 if checker:
                     checker.begin()
                 plan, short_s = job.plan, setting.time_limit_s
-                # Under a fault a limit is about as short as a machine with a busy disk can stand still.
+                # Under a fault a limit is short: a machine with a busy disk may stand still for as long.
                 stalled = partial(pool.stalled, short_s) if setting.fault else bool
                 pace = Pace(job.log, setting.most_limits, stalled)
                 look = (lambda: plan.look(pool.pids)) if plan else meanwhile
