@@ -123,7 +123,7 @@ def test_each_host_that_fails_is_named_with_what_to_do_and_the_others_go_on(tmp_
 
 def test_a_host_that_never_answers_is_given_up_after_the_timeout(tmp_path: Path) -> None:
     env = ssh(tmp_path / "bin", {"a": {}, "silent": {"silent": True}})
-    limit = 3 * PATIENCE
+    limit = 12 * PATIENCE  # of a busy machine host a needs some seconds
     code, hosts, _ = surveyed("a,silent", tmp_path, "--timeout", f"{limit:g}", env=env)
     assert (code, hosts["a"]["trouble"], hosts["silent"]["trouble"]) == (3, "", f"no connection in {limit:g} s")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable
@@ -94,6 +95,7 @@ def measured(
     from lab.measuring import repeat
 
     case = Case(lock_of(lock), price, workers, ranges, 0, backing, hold_ns, 0, "spread")
+    read_before = pages_read()
     with TemporaryDirectory() as folder, patch.dict(vars(repeat), limits):
         try:
             ran = repeat.run_repeat(case, [Path(folder)], slice_s)
@@ -102,7 +104,12 @@ def measured(
         done = repeat.tally(ran, window=True)
     told = asdict(replace(done, latencies=[]))
     counts = [(each.exact.total(), each.buckets.total()) for each in done.latencies]
-    return {**told, "latencies": counts, "voluntary": done.voluntary}
+    return {**told, "latencies": counts, "voluntary": done.voluntary, "pages_read": pages_read() - read_before}
+
+
+def pages_read() -> int:
+    """How often children that were reaped have slept for a page that the kernel had to read (getrusage(2))."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_majflt
 
 
 @pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock", "multiprocessing", "lockfile"])
@@ -120,7 +127,7 @@ def test_who_waits_for_a_hand_off_in_the_kernel_sleeps_and_who_spins_never_does(
     assert done["voluntary"] + done["involuntary"] >= 0.8 * done["grants"] > 0
     spun = other.call(measured, "spins", "hand-off", 2)
     assert spun["handed_over"] == spun["grants"] > 0
-    assert spun["voluntary"] <= 20, "at the start barrier, and where a page is not there yet"
+    assert spun["voluntary"] <= 20 + 2 * spun["pages_read"], "at the start barrier, and where a page is not there yet"
 
 
 def test_a_lock_that_lets_everybody_in_is_not_handed_over_and_is_told_by_its_overlaps(other: OtherProcess) -> None:
