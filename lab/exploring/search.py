@@ -250,8 +250,8 @@ def _every_state(world: World, tally: Tally, *, native: bool, jobs: int) -> tupl
         found = Walk(world, first).run()
         if not (first.found and tally.first_only):
             found = Walk(world, tally).run(jobs)
-        if found and not tally.found and (tally.out_of_time or tally.first_only):
-            tally.found, tally.schedules, tally.broken = first.found, first.schedules, first.broken
+        if first.found and not tally.found:
+            tally.join(first)
     if found is None:
         tally.go_back_to(before)
         return _every_state(world, tally, native=native, jobs=1)

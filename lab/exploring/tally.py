@@ -49,6 +49,13 @@ class Tally:
         """Return a copy of what was counted so far."""
         return replace(self, **{each.name: copy(getattr(self, each.name)) for each in fields(self)})
 
+    def join(self, other: Tally) -> None:
+        """Count what another search has found too; the failure is its own, where it has one."""
+        self.schedules += other.schedules
+        self.broken += other.broken
+        self.kept = [*self.kept, *other.kept][: self.keep]
+        self.found = self.found or other.found
+
     def go_back_to(self, before: Tally) -> None:
         """Count again from there on, for a search that begins anew."""
         for each in fields(self):

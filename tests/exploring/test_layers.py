@@ -141,6 +141,13 @@ def test_a_search_that_is_stopped_has_counted_what_it_covered() -> None:
     assert threads() == alone
 
 
+def test_a_search_that_is_stopped_counts_each_schedule_that_it_ran() -> None:
+    tally = tally_of(1_200)
+    every_state(world("ring_queue", "fcntl", workers=3, rounds=2), tally, jobs=2)
+    assert (tally.out_of_time, tally.found) == (True, None)
+    assert tally.schedules == len(tally.paths) > 1_000
+
+
 def test_the_first_failure_ends_a_search_that_wants_no_more() -> None:
     tally = Endings(first_only=True)
     states, _ = every_state(world("counter", workers=4, rounds=3), tally, symmetric=False, jobs=2)
