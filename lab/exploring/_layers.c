@@ -226,12 +226,10 @@ static int search(Layers *layers)
     layers->gives_up = layers->world.spins;
     if (part_tells(&layers->parts[0], &layers->world, (Count){1, 0}, NONE, 0) < 0 || take_turn(layers, part_numbers, 1) < 0)
         return -1;
-    for (size_t most; (most = next_layer(layers)) > 0 && !layers->gives_up;)
+    for (size_t most; !layers->over && (most = next_layer(layers)) > 0 && !layers->gives_up;)
         for (layers->begin = 0; layers->begin < most && !layers->over && !layers->gives_up; layers->begin += CHUNK)
             if (chunk(layers, COUNT(layers, layer)) < 0)
                 return -1;
-            else if (layers->over)
-                return 0;
     return 0;
 }
 

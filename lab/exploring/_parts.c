@@ -58,35 +58,41 @@ int part_tells(Part *part, World *world, Count ways, uint32_t from, int worker)
     return 0;
 }
 
+static void add_end(Part *part, uint32_t entry)
+{
+    uint32_t *end = array_add(&part->ends, 1);
+    if (end)
+        *end = entry;
+    else
+        part->failed |= NO_MEMORY;
+}
+
 /* Do the steps of an entry that are left: -1 where one cannot be done; those from it on are left then. */
 int part_goes_on(Part *part, World *world, Left *left)
 {
     const Entry *entry = entry_in(&part->layer, left->entry);
-    go_to(world, entry);
     if (!left->chosen) {
+        go_to(world, entry);
         if (world_choices(world, &left->waiting) < 0)
             return -1;
         left->chosen = 1;
-        uint32_t *end = left->waiting ? NULL : array_add(&part->ends, 1);
-        if (end)
-            *end = left->entry;
-        else if (!left->waiting)
-            part->failed |= NO_MEMORY;
+        if (!left->waiting)
+            add_end(part, left->entry);
     }
     for (; left->waiting; left->waiting &= left->waiting - 1) {
         int worker = __builtin_ctzll(left->waiting);
+        go_to(world, entry);
         if (world_step(world, worker) < 0 || part_tells(part, world, entry->ways, entry->from, worker) < 0)
             return -1;
-        world->at[worker] = entry->at[worker];
-        world->content = entry->content;
-        world->lock = entry->lock;
-        world->news = entry->news;
     }
     return 0;
 }
 
-static void leave(Part *part, Left left)
+/* Do the steps of an entry that are left, as far as the world is known; what is not waits. */
+static void go_or_wait(Part *part, Left left)
 {
+    if (part_goes_on(part, &part->world, &left) == 0)
+        return;
     left.unknown = part->world.unknown;
     Left *place = array_add(&part->left, 1);
     if (place)
@@ -106,21 +112,15 @@ void part_goes_through(Part *part)
 {
     size_t begin = part->of->begin, end = begin + CHUNK < part->layer.count ? begin + CHUNK : part->layer.count;
     read_world(part);
-    for (size_t number = begin; number < end; number++) {
-        Left left = {.entry = (uint32_t)number};
-        if (part_goes_on(part, &part->world, &left) < 0)
-            leave(part, left);
-    }
+    for (size_t number = begin; number < end; number++)
+        go_or_wait(part, (Left){.entry = (uint32_t)number});
 }
 
 void part_tries_again(Part *part)
 {
     read_world(part);
-    for (size_t number = 0; number < part->todo.count; number++) {
-        Left left = *AT(Left, part->todo, number);
-        if (part_goes_on(part, &part->world, &left) < 0)
-            leave(part, left);
-    }
+    for (size_t number = 0; number < part->todo.count; number++)
+        go_or_wait(part, *AT(Left, part->todo, number));
     part->todo.count = 0;
 }
 

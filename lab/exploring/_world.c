@@ -38,6 +38,15 @@ static int unknown(World *world, uint64_t what)
     return -1;
 }
 
+/* Return the number of a key of the world, or NONE: it has none and the world only reads, or there is no memory. */
+static uint32_t number_of(World *world, Keys *keys, const uint64_t *key, uint64_t hash)
+{
+    uint32_t number = world->reading ? key_find(keys, key, hash) : key_number(keys, key, hash);
+    if (number == NONE)
+        world->reading ? unknown(world, hash) : no_memory();
+    return number;
+}
+
 static const char *bytes_of(const World *world, uint32_t content)
 {
     return (const char *)key_of(&world->contents, content);
@@ -72,10 +81,9 @@ int world_late(const World *world, int *over)
 /* Number the content in `scratch`, and go on with it. */
 static int set_content(World *world, uint64_t hash)
 {
-    uint32_t number = world->reading ? key_find(&world->contents, world->scratch, hash)
-                                     : key_number(&world->contents, world->scratch, hash);
+    uint32_t number = number_of(world, &world->contents, world->scratch, hash);
     if (number == NONE)
-        return world->reading ? unknown(world, hash) : no_memory();
+        return -1;
     if (number == world->hashes.count) {
         uint64_t *place = array_add(&world->hashes, 1);
         if (!place || !array_add(&world->judged, 1))
@@ -222,10 +230,10 @@ static int after_load(World *world, int worker, uint32_t number, uint32_t *follo
  * a worker has of it. */
 static const Answer *lock_step(World *world, uint32_t lock, uint32_t operation, int worker)
 {
-    uint64_t key = (uint64_t)lock << 32 | operation, hash = key_hash(&key, 1);
-    uint32_t number = world->reading ? key_find(&world->lock_steps, &key, hash) : key_number(&world->lock_steps, &key, hash);
+    uint64_t key = (uint64_t)lock << 32 | operation;
+    uint32_t number = number_of(world, &world->lock_steps, &key, key_hash(&key, 1));
     if (number == NONE)
-        return world->reading ? unknown(world, hash) : no_memory(), NULL;
+        return NULL;
     if (number < world->answers.count)
         return AT(Answer, world->answers, number);
     const char *method = operation >= PART      ? "part"
@@ -425,10 +433,9 @@ int world_parts(World *world, uint32_t *parts)
             part |= (uint64_t)answer->after << 32;
         }
         if (part != world->at[worker]) {
-            uint64_t hash = key_hash(&part, 1);
-            uint32_t number = world->reading ? key_find(&world->parts, &part, hash) : key_number(&world->parts, &part, hash);
+            uint32_t number = number_of(world, &world->parts, &part, key_hash(&part, 1));
             if (number == NONE)
-                return world->reading ? unknown(world, hash) : no_memory();
+                return -1;
             part = MORE_THAN_NODE | number;
         }
         parts[worker] = (uint32_t)part;
