@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 from lab.errors import CannotRunError
 
 from .child import PR_SET_PDEATHSIG, WALL, fork_unseen, prctl, stops_held, unseen
+from .deadlines import is_readable
 
 if TYPE_CHECKING:
     import subprocess
@@ -153,9 +154,7 @@ class GroupReaper:
             self.group = fork_unseen(lambda: self._wait_and_kill(ready), group=0)
             os.close(ready)
             ready = -1
-            waiting = select.poll()
-            waiting.register(readable, select.POLLIN)
-            if not waiting.poll(STARTS_S * 1000):
+            if not is_readable(readable, STARTS_S):
                 self._discard()
                 raise CannotRunError(f"a process of the lab did not start within {STARTS_S:g} s; was it stopped?")
             os.read(readable, 1)

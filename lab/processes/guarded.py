@@ -41,7 +41,7 @@ from .child import (
     prctl,
     stops_held,
 )
-from .deadlines import Watched
+from .deadlines import Watched, is_readable
 from .descendants import living_descendants
 
 KILLED_S = 2.0
@@ -197,9 +197,7 @@ class Guarded:
         The worker's own records come in their order, then Raised where it raised; Over once it and all that it forked
         has ended; Cleaned at the end.
         """
-        poll = select.poll()
-        poll.register(self._messages, select.POLLIN)
-        if poll.poll(timeout_s * 1000):
+        if is_readable(self._messages, timeout_s):
             with suppress(BlockingIOError):
                 while content := os.read(self._messages, 1 << 16):
                     self._buffer += content

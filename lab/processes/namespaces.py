@@ -31,7 +31,7 @@ from typing import NoReturn
 from lab.errors import CannotRunError, checked
 
 from .child import CLONE_PARENT, clone, close_all_but, detach_output, fork_held, live, stops_held
-from .deadlines import LOOK_AGAIN_S, Watched
+from .deadlines import LOOK_AGAIN_S, Watched, is_readable
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x2_0000, 0x1000_0000, 0x2000_0000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_SLAVE = 2, 4, 8, 1 << 14, 1 << 19
@@ -119,9 +119,7 @@ def refused_namespaces() -> str:
 
 def _received(readable: int, maker: int) -> tuple[int, int, str]:
     """Return the maker's message; without one it is killed."""
-    poll = select.poll()
-    poll.register(readable, select.POLLIN)
-    content = os.read(readable, select.PIPE_BUF) if poll.poll(STARTS_S * 1000) else b""
+    content = os.read(readable, select.PIPE_BUF) if is_readable(readable, STARTS_S) else b""
     if not content:
         os.kill(maker, signal.SIGKILL)
     _not_reaped({maker}, STARTS_S)
@@ -153,9 +151,7 @@ def _live(body: Callable[[], None], caller: int, *unneeded: int) -> NoReturn:
     """Do as `live`: the parent has no number in the namespace, so a descriptor tells whether it still runs."""
 
     def there() -> bool:
-        poll = select.poll()
-        poll.register(caller, select.POLLIN)
-        return not poll.poll(0)
+        return not is_readable(caller, 0)
 
     def run() -> None:
         for descriptor in (caller, *unneeded):
@@ -198,9 +194,7 @@ def _be_first(ready: int) -> None:
 
 def _answer(readable: int) -> str:
     """Return why the first process could not mount, or an empty text."""
-    poll = select.poll()
-    poll.register(readable, select.POLLIN)
-    content = os.read(readable, select.PIPE_BUF) if poll.poll(STARTS_S * 1000 / 2) else b""
+    content = os.read(readable, select.PIPE_BUF) if is_readable(readable, STARTS_S / 2) else b""
     if not content:
         raise OSError(errno.ECHILD, "its first process ended, or hangs")
     return "" if content == b"+" else content.decode()

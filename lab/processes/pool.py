@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -28,6 +27,7 @@ from lab.output import flush_output
 from .activity import note_hang
 from .child import stops_held
 from .crowd import AT_ONCE, check_room, fork_some, refusal
+from .deadlines import TICK_S, is_readable
 from .descendants import Descendants, Orphan, kill_tree
 from .external import GroupReaper
 from .namespaces import end_namespaces, fork_isolated
@@ -40,7 +40,6 @@ Prepare = Callable[[int], Callable[[], None]]
 
 TERM_GRACE_S = 0.5
 KILL_GRACE_S = 2.0
-TICK_MS = 100
 LOOK_AGAIN_S = 0.0002
 HARDLY_ANY = 0.1
 """The share of one processor below which workers that could run did not get to it, of all of them together."""
@@ -93,10 +92,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _until_ms(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic()) * 1000
 
 
 class WorkerPool:
@@ -203,7 +198,7 @@ class WorkerPool:
         ready = gone = 0
         deadline = time.monotonic() + time_limit_s
         while ready + gone < self._count - len(apart) and time.monotonic() < deadline:
-            arrived = os.read(self._alive, 65_536) if self._readable(TICK_MS) else b""
+            arrived = os.read(self._alive, 65_536) if is_readable(self._alive, TICK_S) else b""
             ready += len(arrived)
             if not arrived:
                 self._reap()
@@ -305,11 +300,6 @@ class WorkerPool:
         left, self._firsts = self._firsts, set()
         return end_namespaces(left, KILL_GRACE_S)
 
-    def _readable(self, timeout_ms: float) -> bool:
-        poll = select.poll()
-        poll.register(self._alive, select.POLLIN)
-        return bool(poll.poll(timeout_ms))
-
     def _ended(self, timeout_s: float, *, late: bool = False) -> bool:
         """Reap all workers; return True once none is left.
 
@@ -318,8 +308,8 @@ class WorkerPool:
         """
         deadline = time.monotonic() + timeout_s
         look_again = self._meanwhile
-        while not look_again and self._running and (left_ms := _until_ms(deadline)):
-            if not self._readable(min(TICK_MS, left_ms)):
+        while not look_again and self._running and (left_s := deadline - time.monotonic()) > 0:
+            if not is_readable(self._alive, min(TICK_S, left_s)):
                 self._reap(late=late)  # what a worker has forked may hold the pipe, and live on
             elif not os.read(self._alive, 65_536):
                 break

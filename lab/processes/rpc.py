@@ -19,7 +19,7 @@ from lab.errors import CannotRunError, ExitCode, LabError
 from lab.host.procfs import is_stopped, sleeps_in
 
 from .child import detach_output, fork_held, prctl, stops_held
-from .deadlines import is_readable
+from .deadlines import TICK_S, is_readable
 
 LONGEST = 1 << 16
 """The most bytes of a question, and of an answer with the byte before it."""
@@ -39,7 +39,6 @@ LEFT_S = 0.5
 It is left behind.
 """
 
-TICK_S = 0.1
 LOOK_AGAIN_S = 0.0005
 
 
