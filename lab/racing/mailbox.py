@@ -150,13 +150,16 @@ def explain(
         if index in raised:
             report = raised[index]
             error = anonymous_text(report.refused or f"raised {report.error}")
-            of_lock = error.startswith(LOCK_CALLS)
+            if error.startswith(LOCK_CALLS):
+                error = f"lock {job.lock.name}: {error}"
+            elif report.refused:
+                error = f"stopped: {error}"
             yield Failure(
                 trial=trial,
                 worker=index,
                 round=done[index],
                 how="refused" if report.refused else "raised",
-                reason=f"lock {job.lock.name}: {error}" if of_lock else f"{'stopped: ' * bool(report.refused)}{error}",
+                reason=error,
                 trace=anonymous_text(report.trace),
             )
         elif ended.late and not finished[index]:

@@ -281,9 +281,9 @@ def started(
                 released_ns = pool.release()
                 if checker:
                     checker.begin()
-                plan, short_s = job.plan, setting.time_limit_s
+                plan = job.plan
                 # Under a fault a limit is short: a machine with a busy disk may stand still for as long.
-                stalled = partial(pool.stalled, short_s) if setting.fault else bool
+                stalled = partial(pool.stalled, setting.time_limit_s) if setting.fault else bool
                 pace = Pace(job.log, setting.most_limits, stalled)
                 look = (lambda: plan.look(pool.pids)) if plan else meanwhile
                 halfway = None if setting.fault or setting.stresses else pace.look
