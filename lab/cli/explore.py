@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preemptions", type=at_least(0), default=3, metavar="N", help="the largest bound (3)")
     add("--tear", type=at_least(1), metavar="BYTES", help="the widest move of a copy (as this machine: 64, 32 or 16)")
     add("--time-limit", type=positive, default=10.0, metavar="S", help="seconds for each case (10)")
-    add("--jobs", type=at_least(1), default=1, metavar="N", help="side by side, but for bound and dpor (1)")
+    add("--jobs", type=at_least(1), default=1, metavar="N", help="processes, for states threads; not bound, dpor (1)")
     add_shared(group, "seed")
     group = parser.add_argument_group("output")
     add = group.add_argument

@@ -2,7 +2,8 @@
 
 The compiled search has numbers for all that a state is made of, and asks here for what it meets for the first time: the
 node after a result, what a lock does, whether the invariant holds, and what is broken at an end. So it meets the same
-states in the same order as the search in Python, and counts the same.
+states in the same order as the search in Python, and counts the same. Several threads (`_layers.c`, `_parts.c`) meet
+them in another order, and count the same.
 """
 
 from __future__ import annotations
