@@ -78,7 +78,7 @@ for _ in range(int(rounds)):
     with open(file) as data:
         number = int(data.read())
     with open(f"{file}.{worker}", "w") as data:
-        data.write(str(number + 1))
+        data.write(f"{number + 1:08}")  # the kernel may have the size of the file that was there before
     os.replace(f"{file}.{worker}", file)
     try:
         os.unlink(file + ".lock")
@@ -90,7 +90,7 @@ COUNT = """
 from lab import Damage
 
 def prepare(path):
-    path.write_text("0")
+    path.write_text("0" * 8)
 
 def check(path, outcome):
     return Damage("lost addition", outcome.rounds - int(path.read_text()), outcome.rounds)

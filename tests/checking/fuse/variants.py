@@ -235,7 +235,12 @@ class NeverAnswers(Honest):
 
 
 class NoExcl(Honest):
-    """Looks for O_EXCL in the kernel only: two hosts that create one name both do."""
+    """Looks for O_EXCL in the kernel only: two hosts that create one name both do.
+
+    libfuse does not hide open files that are renamed over: for a moment the other host would find no file there.
+    """
+
+    options: ClassVar[dict[str, object]] = {"hard_remove": True}
 
     def create(self, path: str, mode: int, file: OpenFile) -> None:
         time.sleep(REQUEST_S)
